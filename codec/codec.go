@@ -1,0 +1,160 @@
+// Package codec maps stored event names to Go types. It is the one way from
+// bytes to typed events: aggregates, projections, relays and tools decode
+// through it, so none of them ever sees an old shape.
+//
+// # Usage
+//
+//	var Codec = codec.JSON(codec.Types[Event]{
+//		"order.placed":  Placed{},
+//		"order.shipped": Shipped{},
+//	}, upcast.Step("order.placed", 1, func(v placedV1) Placed { ... }))
+//
+// Names are stored, so they never change; Go types may be renamed at will.
+//
+// # Failure
+//
+// A table that contradicts itself is a mistake in source code: JSON and New
+// panic at start-up and name it. Bytes that do not decode, names and schema
+// versions that this program does not know (a newer one wrote them) are errors,
+// never skipped: see ErrUndecodable, upcast.ErrUnknownName and
+// upcast.ErrUnknownSchema.
+//
+// # Testing
+//
+// Package codectest pins stored bytes. A Codec is safe for concurrent use.
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/upcast"
+)
+
+// ErrUndecodable is matched by every error of Decode: the event cannot be read
+// by this program, now or on a retry.
+var ErrUndecodable = errors.New("event cannot be decoded")
+
+// ErrUnencodable is matched by every error of Encode: the event has no stored
+// form, so it was not appended.
+var ErrUnencodable = errors.New("event cannot be encoded")
+
+// Types names every event of the family E. The values are only used for their
+// types, so zero values do.
+type Types[E any] map[string]E
+
+// Format turns a Go value into bytes and back. Implementations are safe for
+// concurrent use. Both ends get the stored name and schema version, for formats
+// that look up a schema by it.
+type Format interface {
+	// ContentType is stored beside each payload.
+	ContentType() string
+	Marshal(name string, schema int, v any) ([]byte, error)
+	// Unmarshal decodes all of data into the value that into points to, or
+	// returns an error. It must accept any bytes without harm.
+	Unmarshal(name string, schema int, data []byte, into any) error
+}
+
+// Codec encodes and decodes the events of one sealed interface E.
+type Codec[E any] struct {
+	format   Format
+	chain    *upcast.Chain
+	names    map[reflect.Type]string
+	families map[string]bool
+}
+
+// New returns a codec over a format. It panics if the table or the rules
+// contradict themselves: a malformed or doubled name, a pointer or interface
+// type, a rule chain with a gap (see upcast.NewChain).
+func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
+	c := &Codec[E]{format: format, names: map[reflect.Type]string{}, families: map[string]bool{}}
+	current := map[string]reflect.Type{}
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		t := reflect.TypeOf(types[name])
+		if err := event.ValidateName(name); err != nil {
+			panic(fmt.Sprintf("codec: %v", err))
+		}
+		if t == nil || t.Kind() == reflect.Pointer {
+			panic(fmt.Sprintf("codec: %s: want a value of a concrete, non-pointer type, got %v", name, t))
+		}
+		if other, twice := c.names[t]; twice {
+			panic(fmt.Sprintf("codec: %v is named both %s and %s", t, other, name))
+		}
+		c.names[t] = name
+		c.families[event.Family(name)] = true
+		current[name] = t
+	}
+	chain, err := upcast.NewChain(current, rules...)
+	if err != nil {
+		panic(fmt.Sprintf("codec: %v", err))
+	}
+	c.chain = chain
+	return c
+}
+
+// Encode returns e with its stored name and schema version, and without
+// metadata. The error matches ErrUnencodable.
+func (c *Codec[E]) Encode(e E) (event.Raw, error) {
+	t := reflect.TypeOf(e)
+	name, ok := c.names[t]
+	if !ok {
+		return event.Raw{}, fmt.Errorf("encode %T: %w: the codec's Types have no name for it", e, ErrUnencodable)
+	}
+	schema := c.chain.Latest(name)
+	data, err := c.format.Marshal(name, schema, e)
+	if err != nil {
+		return event.Raw{}, fmt.Errorf("encode %s: %w: %w", name, ErrUnencodable, err)
+	}
+	return event.Raw{Name: name, Schema: schema, ContentType: c.format.ContentType(), Payload: data}, nil
+}
+
+// Decode returns the events of today that r stands for: one, several if an
+// upcaster splits it, none if it is dropped. The error matches ErrUndecodable
+// and names the event.
+func (c *Codec[E]) Decode(r event.Recorded) ([]event.Of[E], error) {
+	values, err := c.decode(r.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w: %w", r, ErrUndecodable, err)
+	}
+	out := make([]event.Of[E], len(values))
+	for i, v := range values {
+		data, ok := v.(E)
+		if !ok {
+			return nil, fmt.Errorf("decode %s: %w: %T is not of this family", r, ErrUndecodable, v)
+		}
+		out[i] = event.Of[E]{Recorded: r, Index: i, Data: data}
+	}
+	return out, nil
+}
+
+func (c *Codec[E]) decode(r event.Raw) ([]any, error) {
+	shape, err := c.chain.Shape(r.Name, r.Schema)
+	if err != nil || shape == nil {
+		return nil, err
+	}
+	if r.ContentType != c.format.ContentType() {
+		return nil, fmt.Errorf("content type is %q, this codec reads %q", r.ContentType, c.format.ContentType())
+	}
+	p := reflect.New(shape)
+	if err := c.format.Unmarshal(r.Name, r.Schema, r.Payload, p.Interface()); err != nil {
+		return nil, err
+	}
+	return c.chain.Lift(r.Name, r.Schema, p.Elem().Interface())
+}
+
+// Covers reports whether events of this name belong to the codec: its family
+// (the part before the first dot) is that of one of the Types. An event that is
+// covered but not known was stored by a newer program and must not be skipped;
+// one that is not covered belongs to somebody else.
+func (c *Codec[E]) Covers(name string) bool { return c.families[event.Family(name)] }
+
+// Shapes calls yield for every (name, schema version) that the codec can
+// decode, sorted. The last version of a name in Types is the one it writes.
+func (c *Codec[E]) Shapes(yield func(name string, schema int) bool) { c.chain.Shapes(yield) }
+
+// ContentType is what the codec stores beside each payload.
+func (c *Codec[E]) ContentType() string { return c.format.ContentType() }
