@@ -1,0 +1,71 @@
+package eventstore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/annals-go/annals/event"
+)
+
+var (
+	// ErrConflict is matched by *ConflictError: nothing was appended.
+	ErrConflict = errors.New("version conflict")
+	// ErrIDReused is matched by *IDReusedError: nothing was appended.
+	ErrIDReused = errors.New("event id reused")
+	// ErrLimit is matched by *LimitError: nothing was sent to the store.
+	ErrLimit = errors.New("limit exceeded")
+	// ErrNoEvents: an append was given no event.
+	ErrNoEvents = errors.New("no events")
+	// ErrOutcomeUnknown: the answer to an append was lost, so its events are
+	// stored or not. Append them again, with the same ids, to find out: they
+	// are never stored twice.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+)
+
+// ConflictError says that a stream was not where an append expected it.
+type ConflictError struct {
+	Stream   event.Stream
+	Expected Expect
+	// Actual is the version of the stream's last event. In a transaction that
+	// reads from an old snapshot (REPEATABLE READ) it may be higher than this.
+	Actual event.Version
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("append %s: expected %s, stream is at %d", e.Stream, e.Expected, e.Actual)
+}
+
+// Is reports whether target is ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// IDReusedError says that an append used the id of an event that its stream
+// already has, for an event with other content, or together with events that
+// the first append did not have.
+type IDReusedError struct {
+	Stream event.Stream
+	ID     event.ID
+	// Version is where the stream has the id.
+	Version event.Version
+}
+
+func (e *IDReusedError) Error() string {
+	return fmt.Sprintf("append %s: event id %s is already used at version %d for something else", e.Stream, e.ID, e.Version)
+}
+
+// Is reports whether target is ErrIDReused.
+func (e *IDReusedError) Is(target error) bool { return target == ErrIDReused }
+
+// LimitError says which limit an append exceeds.
+type LimitError struct {
+	Stream event.Stream
+	What   string // such as "payload bytes of order.placed"
+	Got    int
+	Max    int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("append %s: %s: %d, at most %d", e.Stream, e.What, e.Got, e.Max)
+}
+
+// Is reports whether target is ErrLimit.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }

@@ -1,0 +1,174 @@
+// Package memory implements every port in process, for unit tests of domain
+// code and for examples. It keeps what the ports promise, except that nothing
+// survives the process.
+//
+// A DB is safe for concurrent use. Memory grows with every event: it is not a
+// store for production.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/worker"
+)
+
+var (
+	_ eventstore.Store  = (*DB)(nil)
+	_ worker.Store[*Tx] = (*DB)(nil)
+	_ eventstore.Store  = txStore{}
+)
+
+// DB is an event store with checkpoints. Build it with New.
+type DB struct {
+	now func() time.Time
+	// writer is held by whoever appends: by an append for its moment, by a
+	// transaction from its first append to its end. A channel, so that waiting
+	// for it ends with the caller's context.
+	writer chan struct{}
+
+	mu      sync.Mutex
+	log     []event.Recorded // the position of log[i] is i+1
+	streams map[event.Stream][]event.Position
+	marks   map[partKey]worker.Mark
+	holders map[partKey]chan struct{} // held by Advance
+	grown   chan struct{}             // closed when log grows
+}
+
+type partKey struct{ name, part string }
+
+// Option changes a DB.
+type Option func(*DB)
+
+// WithClock sets where RecordedTime comes from. Default: time.Now.
+func WithClock(now func() time.Time) Option { return func(d *DB) { d.now = now } }
+
+// New returns an empty store.
+func New(opts ...Option) *DB {
+	d := &DB{
+		now:     time.Now,
+		writer:  make(chan struct{}, 1),
+		streams: map[event.Stream][]event.Position{},
+		marks:   map[partKey]worker.Mark{},
+		holders: map[partKey]chan struct{}{},
+		grown:   make(chan struct{}),
+	}
+	for _, o := range opts {
+		o(d)
+	}
+	return d
+}
+
+// Append implements eventstore.Store. While a transaction that has appended is
+// open, it waits until that one ends or ctx does.
+func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expect, events ...event.Raw) (eventstore.Result, error) {
+	tx := d.Begin()
+	defer tx.Rollback()
+	res, err := d.Tx(tx).Append(ctx, s, expect, events...)
+	if err != nil {
+		return res, err
+	}
+	return res, tx.Commit()
+}
+
+// ReadStream implements eventstore.Store. What is appended while it yields is
+// not yielded.
+func (d *DB) ReadStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
+	return d.readStream(ctx, s, q, nil)
+}
+
+func (d *DB) readStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery, staged []event.Recorded) iter.Seq2[event.Recorded, error] {
+	return func(yield func(event.Recorded, error) bool) {
+		if err := s.Validate(); err != nil {
+			yield(event.Recorded{}, fmt.Errorf("read stream: %w", err))
+			return
+		}
+		if err := ctx.Err(); err != nil {
+			yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, err))
+			return
+		}
+		for _, r := range selected(d.stream(s, staged), q) {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *DB) stream(s event.Stream, staged []event.Recorded) []event.Recorded {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []event.Recorded
+	for _, p := range d.streams[s] {
+		all = append(all, d.log[p-1])
+	}
+	for _, r := range staged {
+		if r.Stream == s {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+func selected(all []event.Recorded, q eventstore.StreamQuery) []event.Recorded {
+	if q.Backward {
+		slices.Reverse(all)
+	}
+	if q.From > 0 {
+		all = slices.DeleteFunc(all, func(r event.Recorded) bool {
+			return q.Backward && r.Version > q.From || !q.Backward && r.Version < q.From
+		})
+	}
+	if q.Limit > 0 {
+		all = all[:min(q.Limit, len(all))]
+	}
+	return all
+}
+
+// ReadLog implements eventstore.Log.
+func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return eventstore.Page{Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
+	}
+	if q.Limit <= 0 {
+		q.Limit = eventstore.DefaultPage
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	from := min(max(int(q.After), 0), len(d.log))
+	to := min(from+q.Limit, len(d.log))
+	page := eventstore.Page{Events: slices.Clone(d.log[from:to]), Next: q.After}
+	if n := len(page.Events); n > 0 {
+		page.Next = page.Events[n-1].Position
+	}
+	return page, nil
+}
+
+// Head implements eventstore.Log.
+func (d *DB) Head(context.Context) (event.Position, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return event.Position(len(d.log)), nil
+}
+
+// Wait implements eventstore.Log. It never wakes in vain, so it does not poll.
+func (d *DB) Wait(ctx context.Context, after event.Position) error {
+	d.mu.Lock()
+	grown, behind := d.grown, int(after) < len(d.log)
+	d.mu.Unlock()
+	if behind {
+		return nil
+	}
+	select {
+	case <-grown:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,27 @@
+package memory_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/annals-go/annals/eventstore/eventstoretest"
+	"github.com/annals-go/annals/memory"
+)
+
+func TestEventStore(t *testing.T) {
+	t.Parallel()
+	eventstoretest.Run(t, func(*testing.T) eventstoretest.Target {
+		db := memory.New()
+		return eventstoretest.Target{
+			Store: db,
+			Begin: func(context.Context) (eventstoretest.Tx, error) {
+				tx := db.Begin()
+				return eventstoretest.Tx{
+					Store:    db.Tx(tx),
+					Commit:   func(context.Context) error { return tx.Commit() },
+					Rollback: func(context.Context) error { tx.Rollback(); return nil },
+				}, nil
+			},
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+)
+
+// Tx is a transaction: its appends become visible together, on Commit. A
+// transaction that has appended keeps every other append waiting until it
+// ends, so do not append outside of it meanwhile. It is not safe for
+// concurrent use.
+type Tx struct {
+	db      *DB
+	staged  []event.Recorded
+	writing bool
+	done    bool
+}
+
+// ErrTxDone: the transaction was committed or rolled back before.
+var ErrTxDone = errors.New("transaction has ended")
+
+// Begin starts a transaction. It takes no lock before its first append.
+func (d *DB) Begin() *Tx { return &Tx{db: d} }
+
+// Tx returns the store within a transaction, for aggregate.Repository.With.
+func (d *DB) Tx(tx *Tx) eventstore.Store { return txStore{tx} }
+
+// Commit makes the appends visible. The error is ErrTxDone.
+func (t *Tx) Commit() error {
+	if t.done {
+		return ErrTxDone
+	}
+	t.commit(func() {})
+	return nil
+}
+
+// Rollback drops the appends. After Commit it does nothing, so it can be deferred.
+func (t *Tx) Rollback() {
+	t.staged = nil
+	t.end()
+}
+
+// commit publishes the appends, and what also does, in one moment.
+func (t *Tx) commit(also func()) {
+	d := t.db
+	d.mu.Lock()
+	for _, r := range t.staged {
+		d.log = append(d.log, r)
+		d.streams[r.Stream] = append(d.streams[r.Stream], r.Position)
+	}
+	also()
+	if len(t.staged) > 0 {
+		close(d.grown)
+		d.grown = make(chan struct{})
+	}
+	d.mu.Unlock()
+	t.end()
+}
+
+func (t *Tx) end() {
+	t.done = true
+	if t.writing {
+		t.writing = false
+		<-t.db.writer
+	}
+}
+
+type txStore struct{ tx *Tx }
+
+func (s txStore) ReadStream(ctx context.Context, st event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
+	return s.tx.db.readStream(ctx, st, q, s.tx.staged)
+}
+
+func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.Expect, events ...event.Raw) (eventstore.Result, error) {
+	prepared, err := eventstore.Prepare(st, events)
+	if err != nil {
+		return eventstore.Result{}, err
+	}
+	if s.tx.done {
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, ErrTxDone)
+	}
+	if err := s.tx.lockWriter(ctx); err != nil {
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
+	}
+	all := s.tx.db.stream(st, s.tx.staged)
+	if res, repeated, err := repeat(st, all, prepared); repeated || err != nil {
+		return res, err
+	}
+	if at := event.Version(len(all)); !expect.Allows(at) {
+		return eventstore.Result{}, &eventstore.ConflictError{Stream: st, Expected: expect, Actual: at}
+	}
+	return s.tx.stage(st, event.Version(len(all)), prepared), nil
+}
+
+func (t *Tx) lockWriter(ctx context.Context) error {
+	if t.writing {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case t.db.writer <- struct{}{}:
+		t.writing = true
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stage gives the events their places. They cannot be taken by anybody else,
+// because the transaction is the only writer until it ends.
+func (t *Tx) stage(s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
+	head, _ := t.db.Head(context.Background())
+	head += event.Position(len(t.staged))
+	now := t.db.now().UTC().Truncate(time.Microsecond) // what Postgres keeps
+	for _, p := range prepared {
+		at++
+		head++
+		raw := p.Raw
+		raw.Payload = slices.Clone(raw.Payload)
+		t.staged = append(t.staged, event.Recorded{Raw: raw, Stream: s, Version: at, Position: head, RecordedTime: now})
+	}
+	return eventstore.Result{Version: at, Position: head}
+}
+
+// repeat finds out whether the append was made before: all ids in a row with
+// the same content. Some of them only, or other content, is a reused id.
+func repeat(s event.Stream, all []event.Recorded, prepared []eventstore.Prepared) (eventstore.Result, bool, error) {
+	found := func(id event.ID) int {
+		return slices.IndexFunc(all, func(r event.Recorded) bool { return r.Metadata.ID == id })
+	}
+	first := found(prepared[0].Metadata.ID)
+	for i, p := range prepared {
+		at := found(p.Metadata.ID)
+		if at < 0 && first < 0 {
+			continue
+		}
+		if at < 0 || first < 0 || at != first+i || !p.Same(all[at].Raw) {
+			reused := max(at, 0)
+			if at < 0 {
+				reused = first
+			}
+			return eventstore.Result{}, false, &eventstore.IDReusedError{Stream: s, ID: all[reused].Metadata.ID, Version: all[reused].Version}
+		}
+	}
+	if first < 0 {
+		return eventstore.Result{}, false, nil
+	}
+	last := all[first+len(prepared)-1]
+	return eventstore.Result{Version: last.Version, Position: last.Position, Repeated: true}, true, nil
+}

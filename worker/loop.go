@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+)
+
+// DefaultBatchTimeout is how long one batch may take.
+const DefaultBatchTimeout = time.Minute
+
+// Loop reads the log page by page and hands each page to Apply. It is the part
+// that relays and projections share. All fields but the optional ones are
+// required.
+type Loop struct {
+	Name string
+	Log  eventstore.Log
+	// Batch is the most events of a page.
+	Batch int
+	// Start returns the position to read after. It is called first, and again
+	// after every error, so that what another worker did is taken into account.
+	Start func(ctx context.Context) (event.Position, error)
+	// Apply makes the events of a page take effect and stores the mark.
+	// ErrFenced makes the loop start again without counting as a failure.
+	Apply func(ctx context.Context, page eventstore.Page) error
+
+	Retry   Retry         // zero: the defaults
+	Timeout time.Duration // of one batch; zero: DefaultBatchTimeout
+	Logger  *slog.Logger
+}
+
+// Run reads until ctx ends and returns nil then; a batch in flight is finished
+// first, under its own deadline. It returns the first error that is permanent
+// or outlives the retries. No goroutine outlives it.
+func (l Loop) Run(ctx context.Context) error { return l.run(ctx, nil) }
+
+// RunTo is Run, but it also returns nil once everything up to the given
+// position has been applied.
+func (l Loop) RunTo(ctx context.Context, to event.Position) error { return l.run(ctx, &to) }
+
+func (l Loop) run(ctx context.Context, to *event.Position) error {
+	var at event.Position
+	started := false
+	for ctx.Err() == nil {
+		idle := false
+		err := l.Retry.Do(ctx, l.Logger, l.Name, func() (err error) {
+			at, idle, err = l.step(ctx, at, &started)
+			return err
+		})
+		if err == nil && started && to != nil && at >= *to {
+			return nil
+		}
+		if err == nil && idle {
+			err = l.Log.Wait(ctx, at)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step applies one page. On an error the next step asks Start again.
+func (l Loop) step(ctx context.Context, at event.Position, started *bool) (event.Position, bool, error) {
+	ok := *started
+	*started = false
+	if !ok {
+		var err error
+		if at, err = l.Start(ctx); err != nil {
+			return at, false, err
+		}
+	}
+	page, err := l.Log.ReadLog(ctx, eventstore.LogQuery{After: at, Limit: l.Batch})
+	if err != nil {
+		return at, false, err
+	}
+	if len(page.Events) > 0 {
+		if err := l.apply(ctx, page); errors.Is(err, ErrFenced) {
+			l.Logger.InfoContext(ctx, "another worker moved the checkpoint", "name", l.Name, "position", at)
+			return at, false, nil
+		} else if err != nil {
+			return at, false, err
+		}
+	}
+	*started = true
+	return page.Next, page.Next == at, nil
+}
+
+// apply outlives ctx, so that a batch is finished when the worker is told to stop.
+func (l Loop) apply(ctx context.Context, page eventstore.Page) error {
+	ctx, cancel := Detach(ctx, l.Timeout)
+	defer cancel()
+	return l.Apply(ctx, page)
+}
+
+// Detach returns a context that goes on when ctx ends and has a deadline of
+// its own; zero means DefaultBatchTimeout.
+func Detach(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == 0 {
+		timeout = DefaultBatchTimeout
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}

@@ -1,0 +1,130 @@
+// Package worker is what every long-running reader shares: the checkpoint, the
+// retry policy, the loop, and the ports to where they are kept. Relays,
+// consumers and projections are this with different ends.
+//
+// # Usage
+//
+// Domain code meets this package through the options of the readers (Retry,
+// Hooks) and never calls it.
+//
+// # Ordering
+//
+// A reader of the log has one part, "". A reader of a partitioned copy of the
+// log, such as a Kafka topic, has one part per partition. Each part is read in
+// the order of positions and has its own mark; nothing can be concluded from
+// the marks of two parts.
+//
+// # Failure
+//
+// A mark moves in the same transaction as the effects it stands for, where the
+// effects are in the same database. Every write of a mark names the revision
+// it has read; a writer that was overtaken gets ErrFenced and changes nothing.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+)
+
+// ErrFenced: somebody else has moved the mark since it was read. Nothing was
+// changed; read it again.
+var ErrFenced = errors.New("checkpoint was moved by another worker")
+
+// Mark is how far one part has been read.
+type Mark struct {
+	// Position: every event of the part up to it has taken effect.
+	Position event.Position
+	// Source names the incarnation of what was read, such as the id of a Kafka
+	// topic. Another one makes Offset void, and leaves Position as it is.
+	Source string
+	// Offset is the next place to read in Source. 0 for the log.
+	Offset int64
+	// Of is the number of parts when the mark was made: with another number the
+	// events are spread differently and Position says nothing. 0: not counted.
+	Of int
+	// Revision grows with each write of the mark. Only a store changes it.
+	Revision int64
+}
+
+// Checkpoint holds the marks of all parts of one reader. A part without a mark
+// has not been read.
+type Checkpoint map[string]Mark
+
+// Checkpoints keeps the checkpoints of readers that apply their effects
+// elsewhere, such as a relay. It is safe for concurrent use.
+type Checkpoints interface {
+	// Checkpoint returns the marks of the named reader; an empty map if it has none.
+	Checkpoint(ctx context.Context, name string) (Checkpoint, error)
+	// SaveCheckpoint writes the given marks, all or none. Each must have the
+	// Revision that the stored mark has (0: none is stored), else nothing is
+	// written and the error matches ErrFenced.
+	SaveCheckpoint(ctx context.Context, name string, marks Checkpoint) error
+}
+
+// Store is a log with checkpoints beside it, and with transactions of type Tx
+// in which a read model and its mark change together.
+type Store[Tx any] interface {
+	eventstore.Log
+	Checkpoints
+	// Advance runs fn in a transaction that holds the mark of one part: no
+	// other Advance of the same name and part runs meanwhile, in any process.
+	// The mark that fn returns is written, with the next revision, in the same
+	// transaction. If fn returns an error, all is rolled back and the error is
+	// returned as it is.
+	Advance(ctx context.Context, name, part string, fn func(ctx context.Context, tx Tx, at Mark) (Mark, error)) error
+}
+
+// Source is a partitioned copy of the log that delivers its events, such as a
+// Kafka consumer.
+type Source interface {
+	// Consume delivers until ctx ends, and then returns nil after the last
+	// delivery has returned. Before it delivers from a part it asks the sink for
+	// the checkpoint, and begins where the mark of the part says, or at the
+	// oldest event if there is none or it is of another incarnation. Deliveries
+	// of one part do not overlap. It returns the first error of the sink.
+	Consume(ctx context.Context, to Sink) error
+}
+
+// Sink takes what a Source delivers.
+type Sink interface {
+	Checkpoint(ctx context.Context) (Checkpoint, error)
+	// Deliver returns when the delivery has taken effect and its mark is stored.
+	Deliver(ctx context.Context, d Delivery) error
+}
+
+// Delivery is a batch of events of one part, in the order of the source. It may
+// repeat events, never skip any.
+type Delivery struct {
+	Part   string
+	Source string
+	Of     int
+	// First is where this delivery begins in Source, Next where the next one will.
+	First, Next int64
+	Events      []event.Recorded
+}
+
+// GapError says that a delivery begins behind the place that the mark names, so
+// that what lies between would be skipped.
+type GapError struct {
+	Name, Part string
+	Want, Got  int64
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("advance %s: part %s continues at %d, got a delivery from %d: rebuild the read model, or restore what is missing", e.Name, e.Part, e.Want, e.Got)
+}
+
+// PartsError says that a source has another number of parts than when the
+// checkpoint was made, so the checkpoint does not fit it.
+type PartsError struct {
+	Name, Part string
+	Was, Is    int
+}
+
+func (e *PartsError) Error() string {
+	return fmt.Sprintf("advance %s: part %s is one of %d, but the checkpoint was made with %d: rebuild the read model", e.Name, e.Part, e.Is, e.Was)
+}
