@@ -1,0 +1,104 @@
+package devenv
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Server is a Postgres server to use until Close. Safe for concurrent use.
+type Server struct {
+	// URL connects as a superuser, to the database postgres of a server started here.
+	URL string
+
+	// External means that DATABASE_URL named the server: Close leaves it alone.
+	External bool
+
+	// Dir is the directory that Close removes. Empty when External.
+	Dir string
+
+	stop func() error // nil when External
+}
+
+// Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries.
+//
+// The context bounds the start only, together with a limit of one minute; a server that did not start has left no
+// process and no directory when Postgres returns. A returned server runs until Close or the end of this process.
+//
+// On systems other than Linux, macOS and the BSDs nothing can be started, and the error says to set DATABASE_URL.
+func Postgres(ctx context.Context, opts ...Option) (*Server, error) {
+	cfg := newConfig(opts)
+	if url := cfg.getenv("DATABASE_URL"); url != "" {
+		if _, err := pgx.ParseConfig(url); err != nil {
+			return nil, fmt.Errorf("start postgres: read DATABASE_URL: %w", err)
+		}
+		return &Server{URL: url, External: true}, nil
+	}
+	server, err := start(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start postgres: %w", err)
+	}
+	return server, nil
+}
+
+// Close stops the server, disconnects its clients, removes its directory and returns when that is done.
+// It may be called more than once, from any goroutine; every call waits and returns the same result.
+// It does nothing to an external server.
+func (s *Server) Close() error {
+	if s.stop == nil {
+		return nil
+	}
+	return s.stop()
+}
+
+// Option changes how Postgres starts a server. Options have no effect on an external server.
+type Option interface {
+	apply(*config)
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// WithoutFsync lets commits return before they are on disk (fsync, synchronous_commit and full_page_writes off).
+// Default: durable as in production. Use it in tests for speed, never where a test is about a crash of the server.
+func WithoutFsync() Option {
+	return optionFunc(func(c *config) {
+		c.settings = append(c.settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+	})
+}
+
+// config is what start works from. Options set settings; the rest is there for tests to replace.
+type config struct {
+	settings []string // name=value, given to the server with -c
+	getenv   func(string) string
+	globs    []string              // directories searched after PATH
+	bases    []string              // where the server's directory may be made, best first
+	ports    func() ([]int, error) // ports to try in turn
+	cache    string                // where the npm package is kept; empty means the default
+	npm      npmPackage            // zero means none for this platform
+	event    func(string)          // told of every event of the supervisor; nil means nobody is
+}
+
+func newConfig(opts []Option) *config {
+	c := &config{
+		settings: []string{"max_connections=300", "shared_buffers=256MB", "timezone=UTC", "log_timezone=UTC"},
+		getenv:   os.Getenv,
+		globs: []string{
+			"/usr/lib/postgresql/*/bin",
+			"/usr/pgsql-*/bin",
+			"/opt/homebrew/opt/postgresql@*/bin",
+			"/usr/local/opt/postgresql@*/bin",
+			"/Applications/Postgres.app/Contents/Versions/*/bin",
+		},
+		bases: []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"},
+		ports: freePorts,
+		npm:   pinnedNPM(),
+	}
+	for _, opt := range opts {
+		opt.apply(c)
+	}
+	return c
+}

@@ -1,0 +1,104 @@
+//go:build unix && !aix && !solaris
+
+package devenv
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+//go:embed supervisor.sh
+var supervisorScript string
+
+// supervisor is the sh process that owns a server and its directory. It ends by itself when the server does, and
+// ends the server when this process is gone: the kernel closes stdin then, whatever the end was.
+type supervisor struct {
+	events chan string // closed when the supervisor is gone
+
+	stdin io.Closer
+	done  chan struct{}
+	err   error // set before done is closed
+	once  sync.Once
+}
+
+// supervise starts a supervisor, which makes the directory, runs initdb and then the server.
+func supervise(
+	account *account, bin, name, password string, bases []string, ports []int, args []string,
+) (*supervisor, error) {
+	var list []string
+	for _, port := range ports {
+		list = append(list, strconv.Itoa(port))
+	}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisorScript, name}, args...)...)
+	cmd.Dir = "/" // the working directory may be closed to the account, and must not be kept busy
+	// The environment is made anew: PG* variables steer both programs, LC_ALL decides the language of the log, and
+	// a TZ spares initdb the search for the machine's.
+	cmd.Env = []string{
+		"PATH=" + strings.Trim("/usr/bin:/bin:/usr/sbin:/sbin:"+os.Getenv("PATH"), ":"),
+		"LC_ALL=C",
+		"TZ=UTC",
+		"ANNALS_BIN=" + bin,
+		"ANNALS_BASES=" + strings.Join(bases, "\n"),
+		"ANNALS_PORTS=" + strings.Join(list, "\n"),
+	}
+	if path := os.Getenv("LD_LIBRARY_PATH"); path != "" {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+path)
+	}
+	// A session of its own keeps signals to our terminal and to our process group away.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: account.credential}
+
+	// Both pipes are close-on-exec here, so no other child of ours can keep the supervisor alive.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("run supervisor: %w", err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		stdin.Close()
+		return nil, fmt.Errorf("run supervisor: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("run supervisor as %s: %w", account, err)
+	}
+
+	s := &supervisor{
+		// Room for all events, because nobody reads them once the server answers.
+		events: make(chan string, 64),
+		stdin:  stdin,
+		done:   make(chan struct{}),
+	}
+	go func() {
+		defer close(s.done)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			select {
+			case s.events <- lines.Text():
+			default:
+			}
+		}
+		// A line too long to scan must not block the supervisor.
+		io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil {
+			s.err = fmt.Errorf("stop postgres: %s is not removed: %w", name, err)
+		}
+		close(s.events)
+	}()
+	// A failure means that the supervisor is gone, which its events tell.
+	io.WriteString(stdin, password+"\n")
+	return s, nil
+}
+
+// close ends the server and returns when it and its directory are gone.
+func (s *supervisor) close() error {
+	s.once.Do(func() { s.stdin.Close() })
+	<-s.done
+	return s.err
+}
