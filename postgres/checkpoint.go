@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/worker"
+)
+
+// Index of all: checkpoints_pkey.
+const (
+	checkpointSQL = `
+SELECT part, position, source, next_offset, parts, revision
+FROM {{schema}}.checkpoints
+WHERE name = $1`
+
+	insertMarkSQL = `
+INSERT INTO {{schema}}.checkpoints (name, part)
+VALUES ($1, $2)
+ON CONFLICT DO NOTHING`
+
+	// Lock: the row of the mark, until the end of the transaction.
+	lockMarkSQL = `
+SELECT part, position, source, next_offset, parts, revision
+FROM {{schema}}.checkpoints
+WHERE name = $1
+  AND part = $2
+FOR UPDATE`
+
+	// Promise: P10. A revision that is not the stored one writes nothing.
+	updateMarkSQL = `
+UPDATE {{schema}}.checkpoints
+SET position = $3,
+    source = $4,
+    next_offset = $5,
+    parts = $6,
+    revision = revision + 1,
+    updated_at = clock_timestamp()
+WHERE name = $1
+  AND part = $2
+  AND revision = $7`
+)
+
+// Checkpoint implements worker.Checkpoints.
+func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, error) {
+	rows, err := d.pool.Query(ctx, d.sql(checkpointSQL), name)
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(err))
+	}
+	defer rows.Close()
+	c := worker.Checkpoint{}
+	for rows.Next() {
+		part, m, err := scanMark(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
+		}
+		c[part] = m
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(err))
+	}
+	return c, nil
+}
+
+// SaveCheckpoint implements worker.Checkpoints.
+func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Checkpoint) error {
+	err := pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		for _, part := range slices.Sorted(maps.Keys(marks)) { // sorted: two savers must not deadlock
+			if err := d.writeMark(ctx, tx, name, part, marks[part]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("save checkpoint %s: %w", name, missing(err))
+	}
+	return nil
+}
+
+// Advance implements worker.Store. The transaction is READ COMMITTED; a second
+// Advance of the same name and part waits for the row of the mark.
+func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Context, pgx.Tx, worker.Mark) (worker.Mark, error)) error {
+	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return fmt.Errorf("advance %s: %w", name, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	at, err := d.lockMark(ctx, tx, name, part)
+	if err != nil {
+		return fmt.Errorf("advance %s: %w", name, missing(err))
+	}
+	next, err := fn(ctx, tx, at)
+	if err != nil {
+		return err
+	}
+	next.Revision = at.Revision
+	if err := d.writeMark(ctx, tx, name, part, next); err != nil {
+		return fmt.Errorf("advance %s: %w", name, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("advance %s: commit: %w", name, err)
+	}
+	d.wake() // the handler may have appended
+	return nil
+}
+
+func (d *DB) lockMark(ctx context.Context, tx pgx.Tx, name, part string) (worker.Mark, error) {
+	for range 2 {
+		_, m, err := scanMark(tx.QueryRow(ctx, d.sql(lockMarkSQL), name, part))
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return m, err
+		}
+		if _, err := tx.Exec(ctx, d.sql(insertMarkSQL), name, part); err != nil {
+			return worker.Mark{}, err
+		}
+	}
+	return worker.Mark{}, fmt.Errorf("part %q: %w", part, pgx.ErrNoRows)
+}
+
+func (d *DB) writeMark(ctx context.Context, tx pgx.Tx, name, part string, m worker.Mark) error {
+	if m.Revision == 0 {
+		if _, err := tx.Exec(ctx, d.sql(insertMarkSQL), name, part); err != nil {
+			return err
+		}
+	}
+	tag, err := tx.Exec(ctx, d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() != 1 {
+		return fmt.Errorf("part %q is not at revision %d: %w", part, m.Revision, worker.ErrFenced)
+	}
+	return nil
+}
+
+func scanMark(row pgx.Row) (string, worker.Mark, error) {
+	var (
+		part string
+		m    worker.Mark
+		at   int64
+	)
+	err := row.Scan(&part, &at, &m.Source, &m.Offset, &m.Of, &m.Revision)
+	m.Position = event.Position(at)
+	return part, m, err
+}

@@ -1,0 +1,140 @@
+-- The event store: the log, and the order of the log.
+--
+-- Safe while an old version is live: it only creates. Nothing to build
+-- concurrently first.
+
+CREATE TABLE {{schema}}.store (
+    only_row    boolean     NOT NULL DEFAULT true,
+    incarnation uuid        NOT NULL DEFAULT gen_random_uuid(),
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT store_pkey PRIMARY KEY (only_row),
+    CONSTRAINT store_has_one_row CHECK (only_row)
+);
+COMMENT ON TABLE {{schema}}.store IS 'One row: which store this is. Checkpoints outside of it name the incarnation.';
+
+INSERT INTO {{schema}}.store DEFAULT VALUES;
+
+-- 2^48-1: positions share a lock key with the 15 bits of the namespace.
+-- CACHE 1: a session that hands out old numbers breaks the order of the log.
+CREATE TABLE {{schema}}.events (
+    position       bigint      GENERATED ALWAYS AS IDENTITY (MAXVALUE 281474976710655 CACHE 1 NO CYCLE),
+    category       text        COLLATE "C" NOT NULL,
+    stream_id      text        COLLATE "C" NOT NULL,
+    version        bigint      NOT NULL,
+    event_id       uuid        NOT NULL,
+    name           text        COLLATE "C" NOT NULL,
+    schema_version smallint    NOT NULL,
+    content_type   text        COLLATE "C" NOT NULL,
+    payload        bytea       NOT NULL,
+    metadata       bytea       NOT NULL,
+    recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT events_pkey PRIMARY KEY (position),
+    CONSTRAINT events_version_key UNIQUE (category, stream_id, version),
+    CONSTRAINT events_id_key UNIQUE (event_id, category, stream_id),
+    CONSTRAINT events_version_starts_at_1 CHECK (version >= 1)
+);
+COMMENT ON TABLE {{schema}}.events IS 'The log. Rows are only ever inserted, by append_v1.';
+
+-- An insert-only table never reaches the dead-row threshold, so autovacuum is
+-- told to freeze and to mark pages all-visible by inserts alone.
+ALTER TABLE {{schema}}.events SET (
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.02
+);
+
+-- Readable in psql; payloads that are no JSON show as NULL.
+CREATE VIEW {{schema}}.events_readable AS
+SELECT position,
+       category || '-' || stream_id AS stream,
+       version,
+       name,
+       schema_version,
+       CASE WHEN content_type = 'application/json' THEN convert_from(payload, 'UTF8')::json END AS payload,
+       convert_from(metadata, 'UTF8')::json AS metadata,
+       event_id,
+       recorded_at
+FROM {{schema}}.events;
+
+-- The sequence as it is now. is_called tells "drawn" from "set, not yet drawn".
+CREATE FUNCTION {{schema}}.last_position() RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
+    FROM {{schema}}.events_position_seq
+$$;
+
+-- Appender's half of the log order: before a statement draws its first
+-- position, its transaction holds a shared lock whose key carries a low-water
+-- mark, the last position drawn before. All positions that the transaction
+-- draws are above it. The mark of the first append is kept in a setting local
+-- to the transaction and locked again by later appends: one lock for each
+-- transaction, and a rollback to a savepoint undoes setting and lock together.
+--
+-- It also makes the append durable where a caller had switched that off: a
+-- reader may act on the event as soon as it is visible.
+CREATE FUNCTION {{schema}}.mark_append() RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept bigint := nullif(current_setting('annals.mark_{{namespace}}', true), '')::bigint;
+    mark bigint := {{schema}}.last_position();
+BEGIN
+    mark := least(coalesce(kept, mark), mark);
+    PERFORM pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | mark);
+    PERFORM set_config('annals.mark_{{namespace}}', mark::text, true);
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER events_mark_append
+BEFORE INSERT ON {{schema}}.events
+FOR EACH STATEMENT EXECUTE FUNCTION {{schema}}.mark_append();
+
+-- Reader's half: every position up to the result is decided. The order of the
+-- two reads is the point: first what has been drawn, then who may still be
+-- writing. The caller reads events in a later statement, with a newer snapshot.
+CREATE FUNCTION {{schema}}.log_bound_v1() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drawn  bigint;
+    lowest bigint;
+BEGIN
+    drawn := {{schema}}.last_position();
+    SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint)
+    INTO lowest
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory'
+      AND l.objsubid = 1
+      AND (l.classid::bigint >> 16) = {{namespace}}
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    RETURN least(drawn, coalesce(lowest, drawn));
+END
+$$;
+
+-- A page of the log, in order, whether it is final or not.
+-- Index: events_pkey. Settings: a plan made while the table was empty would
+-- scan and sort it for ever.
+CREATE FUNCTION {{schema}}.read_log_v1(after_position bigint, most integer)
+RETURNS SETOF {{schema}}.events
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.*
+    FROM {{schema}}.events e
+    WHERE e.position > after_position
+    ORDER BY e.position
+    LIMIT most;
+END
+$$;

@@ -1,0 +1,120 @@
+// Package postgres implements the event store, the log and the checkpoints on
+// PostgreSQL 15 or newer. Every SQL statement of Annals is in this package,
+// because appends, checkpoints and read models share transactions.
+//
+// # Usage
+//
+//	pool, err := pgxpool.New(ctx, url)
+//	_, err = postgres.Migrate(ctx, pool)
+//	db := postgres.New(pool)
+//
+// The pool is the user's: Annals changes no setting of its connections, and a
+// call takes one connection and holds it only for its own statements. In a
+// transaction of the caller, db.Tx(tx) is the store.
+//
+// # Ordering
+//
+// Positions are drawn from a sequence, and transactions commit in another
+// order than they draw. ReadLog hands out an event only when nothing can appear
+// before it any more: a run of positions without a hole is final by itself, and
+// at a hole the reader asks which transactions may still fill it (DESIGN.md has
+// the proof). An open transaction that has appended delays readers of what
+// comes after it; no other transaction does.
+//
+// # Failure
+//
+// Append is one statement, so one commit. When its answer is lost the error
+// matches eventstore.ErrOutcomeUnknown.
+//
+// # Testing
+//
+// Package postgrestest gives each test a migrated database of its own.
+package postgres
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/worker"
+)
+
+var (
+	_ eventstore.Store     = (*DB)(nil)
+	_ worker.Store[pgx.Tx] = (*DB)(nil)
+	_ eventstore.Store     = txStore{}
+)
+
+// DB is an event store in one schema of a database. It is safe for concurrent
+// use and has nothing to close.
+type DB struct {
+	config
+	pool *pgxpool.Pool
+
+	mu    sync.Mutex
+	grown chan struct{} // closed when this process has appended
+}
+
+type config struct {
+	schema    string
+	namespace int
+	poll      time.Duration
+}
+
+// Option changes a DB.
+type Option func(*config) error
+
+// WithSchema sets the Postgres schema: lower-case letters, digits and
+// underscores, at most 40. Default "annals". Several stores in one database
+// need one each.
+func WithSchema(name string) Option {
+	return func(c *config) error {
+		if !schemaName.MatchString(name) {
+			return fmt.Errorf("option WithSchema: %q: want lower-case letters, digits and underscores, at most 40", name)
+		}
+		c.schema = name
+		return nil
+	}
+}
+
+// WithPollInterval sets how long a reader that has seen everything waits before
+// it looks again. Appends of this process wake it at once; the interval bounds
+// the delay for appends of others. Default 50 ms, at least 1 ms. Raise it when
+// many idle readers load the server.
+func WithPollInterval(d time.Duration) Option {
+	return func(c *config) error {
+		if d < time.Millisecond {
+			return fmt.Errorf("option WithPollInterval: %v: want at least 1ms", d)
+		}
+		c.poll = d
+		return nil
+	}
+}
+
+func configure(opts []Option) (config, error) {
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond}
+	for _, o := range opts {
+		if err := o(&c); err != nil {
+			return c, err
+		}
+	}
+	c.namespace = namespace(c.schema)
+	return c, nil
+}
+
+// New returns the store in the pool's database. It does no I/O; see Check. It
+// panics if an option is out of its bounds, and names it.
+func New(pool *pgxpool.Pool, opts ...Option) *DB {
+	c, err := configure(opts)
+	if err != nil {
+		panic("postgres: " + err.Error())
+	}
+	return &DB{config: c, pool: pool, grown: make(chan struct{})}
+}
+
+// Schema returns the name of the Postgres schema.
+func (d *DB) Schema() string { return d.schema }

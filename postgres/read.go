@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+)
+
+const eventColumns = `position, category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, recorded_at`
+
+// Index: events_version_key, walked in the order asked for. Lock: none.
+const (
+	readForwardSQL = `
+SELECT ` + eventColumns + `
+FROM {{schema}}.events
+WHERE category = $1
+  AND stream_id = $2
+  AND version >= $3
+ORDER BY version
+LIMIT $4`
+
+	readBackwardSQL = `
+SELECT ` + eventColumns + `
+FROM {{schema}}.events
+WHERE category = $1
+  AND stream_id = $2
+  AND version <= $3
+ORDER BY version DESC
+LIMIT $4`
+)
+
+// streamPage is how many events of a stream one statement reads: the most that
+// ReadStream holds in memory.
+const streamPage = 256
+
+const lastVersion = event.Version(1<<63 - 1)
+
+type rowQuerier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// ReadStream implements eventstore.Store. It takes a connection for each page
+// of 256 events and holds none while it yields. Events that are appended while
+// it reads forward may be yielded too.
+func (d *DB) ReadStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
+	return d.readStream(ctx, d.pool, s, q)
+}
+
+func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
+	return func(yield func(event.Recorded, error) bool) {
+		if err := s.Validate(); err != nil {
+			yield(event.Recorded{}, fmt.Errorf("read stream: %w", err))
+			return
+		}
+		sql, from, step := d.sql(readForwardSQL), q.From, event.Version(1)
+		if q.Backward {
+			sql, step = d.sql(readBackwardSQL), -1
+			if from == 0 {
+				from = lastVersion
+			}
+		}
+		for left := q.Limit; ; {
+			most := streamPage
+			if q.Limit > 0 {
+				most = min(most, left)
+			}
+			events, err := d.query(ctx, db, sql, s.Category, s.ID, int64(from), most)
+			if err != nil {
+				yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, missing(err)))
+				return
+			}
+			for _, e := range events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			left -= len(events)
+			if len(events) < most || q.Limit > 0 && left == 0 {
+				return
+			}
+			from = events[len(events)-1].Version + step
+		}
+	}
+}
+
+func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) ([]event.Recorded, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows)
+}
+
+// collect closes rows. The payload and metadata that it returns are its own.
+func collect(rows pgx.Rows) ([]event.Recorded, error) {
+	defer rows.Close()
+	var out []event.Recorded
+	for rows.Next() {
+		var (
+			r        event.Recorded
+			metadata []byte
+			schema   int16
+			at       time.Time
+		)
+		err := rows.Scan((*int64)(&r.Position), &r.Stream.Category, &r.Stream.ID, (*int64)(&r.Version), (*[16]byte)(&r.Metadata.ID),
+			&r.Name, &schema, &r.ContentType, &r.Payload, &metadata, &at)
+		if err != nil {
+			return nil, err
+		}
+		r.Schema, r.RecordedTime = int(schema), at.UTC()
+		if len(metadata) > len("{}") {
+			if err := json.Unmarshal(metadata, &r.Metadata); err != nil {
+				return nil, fmt.Errorf("metadata of %s: %w", r, err)
+			}
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
