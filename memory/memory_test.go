@@ -6,6 +6,7 @@ import (
 
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/worker/workertest"
 )
 
 func TestEventStore(t *testing.T) {
@@ -23,5 +24,13 @@ func TestEventStore(t *testing.T) {
 				}, nil
 			},
 		}
+	})
+}
+
+func TestWorkerStore(t *testing.T) {
+	t.Parallel()
+	workertest.Run(t, func(*testing.T) workertest.Target[*memory.Tx] {
+		db := memory.New()
+		return workertest.Target[*memory.Tx]{Store: db, Tx: db.Tx}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
+	"github.com/annals-go/annals/worker/workertest"
 )
 
 func TestEventStore(t *testing.T) {
@@ -27,5 +28,13 @@ func TestEventStore(t *testing.T) {
 				return eventstoretest.Tx{Store: db.Tx(tx), Commit: tx.Commit, Rollback: tx.Rollback}, nil
 			},
 		}
+	})
+}
+
+func TestWorkerStore(t *testing.T) {
+	t.Parallel()
+	workertest.Run(t, func(t *testing.T) workertest.Target[pgx.Tx] {
+		db := postgres.New(postgrestest.Pool(t))
+		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx}
 	})
 }

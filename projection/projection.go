@@ -1,0 +1,158 @@
+// Package projection keeps read models in step with the log, effectively once:
+// the rows that a handler writes and the checkpoint commit in one transaction.
+//
+// # Usage
+//
+//	var Totals = projection.New("totals",
+//		projection.On(order.Codec, func(ctx context.Context, tx pgx.Tx, e event.Of[order.Event]) error { ... }),
+//		projection.On(payment.Codec, func(ctx context.Context, tx pgx.Tx, e event.Of[payment.Event]) error { ... }))
+//
+//	err := Totals.Run(ctx, db)                             // from the log
+//	err := Totals.Run(ctx, db, projection.From(consumer))  // from Kafka
+//
+// # Ordering
+//
+// From the log, events come in the order of their positions. From a partitioned
+// source, the events of one partition come in order, so those of one stream do;
+// partitions run concurrently. Nothing can be concluded about the order of two
+// streams in two partitions.
+//
+// # Failure
+//
+// A handler must do all of its work in the given transaction; what it does
+// outside of it happens again whenever a batch is repeated. A batch that fails
+// is rolled back whole and tried again, see WithRetry; then Run returns the
+// error, and the checkpoint still stands before the batch. Nothing is skipped:
+// an event of a covered family that cannot be decoded, or whose name or schema
+// version this program does not know, stops Run at once.
+//
+// # Testing
+//
+// Package projectiontest applies events to a handler without a log.
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/annals-go/annals/codec"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/worker"
+)
+
+// ErrOtherSource: the checkpoint was made from another kind of source, the log
+// or a partitioned one. Rebuild the read model under a new name to change it.
+var ErrOtherSource = errors.New("checkpoint was made from another kind of source")
+
+// Projection applies events to a read model in transactions of type Tx. It is
+// immutable and safe for concurrent use.
+type Projection[Tx any] struct {
+	name     string
+	handlers []Handler[Tx]
+}
+
+// Handler is the part of a projection that takes the events of one codec.
+// Build it with On.
+type Handler[Tx any] struct {
+	covers func(name string) bool
+	apply  func(ctx context.Context, tx Tx, r event.Recorded) error
+}
+
+// On returns a Handler that calls fn for each event of the codec's families, in
+// order. Events of other families are not its business and pass by. The
+// context carries metadata that names the event as the cause of what is
+// appended under it.
+func On[E, Tx any](c *codec.Codec[E], fn func(ctx context.Context, tx Tx, e event.Of[E]) error) Handler[Tx] {
+	return Handler[Tx]{
+		covers: c.Covers,
+		apply: func(ctx context.Context, tx Tx, r event.Recorded) error {
+			events, err := c.Decode(r)
+			if err != nil {
+				return worker.Permanent(err)
+			}
+			ctx = event.WithCause(ctx, r)
+			for _, e := range events {
+				if err := fn(ctx, tx, e); err != nil {
+					return fmt.Errorf("handle %s: %w", r, err)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// New returns a projection. Its name is that of its checkpoint, so it never
+// changes. It panics without a name or a handler.
+func New[Tx any](name string, handlers ...Handler[Tx]) *Projection[Tx] {
+	if name == "" || len(handlers) == 0 {
+		panic(fmt.Sprintf("projection: New(%q) with %d handlers: want a name and a handler", name, len(handlers)))
+	}
+	return &Projection[Tx]{name, handlers}
+}
+
+// Name returns the name of the projection and of its checkpoint.
+func (p *Projection[Tx]) Name() string { return p.name }
+
+// Apply calls the handlers for each event, in the given order, in a transaction
+// of the caller. It neither reads nor moves the checkpoint. Use it for a second
+// copy of a read model, and in tests.
+func (p *Projection[Tx]) Apply(ctx context.Context, tx Tx, events ...event.Recorded) error {
+	return worker.Safely(func() error {
+		for _, r := range events {
+			for _, h := range p.handlers {
+				if !h.covers(r.Name) {
+					continue
+				}
+				if err := h.apply(ctx, tx, r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Run keeps the read model in step until ctx ends, and returns nil then, after
+// the batch in flight. It returns the first error that is permanent or outlives
+// the retries. It may run in several processes at once: they take turns, and
+// only one applies an event.
+func (p *Projection[Tx]) Run(ctx context.Context, db worker.Store[Tx], opts ...Option) error {
+	r, err := p.runner(db, opts)
+	if err != nil {
+		return err
+	}
+	if r.source != nil {
+		return r.source.Consume(ctx, r)
+	}
+	return r.loop().Run(ctx)
+}
+
+// CatchUp applies the log up to where its head is when it is called, and
+// returns. It reads the log, whatever source Run uses.
+func (p *Projection[Tx]) CatchUp(ctx context.Context, db worker.Store[Tx], opts ...Option) error {
+	r, err := p.runner(db, opts)
+	if err != nil {
+		return err
+	}
+	head, err := db.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("catch up %s: %w", p.name, err)
+	}
+	if err := r.loop().RunTo(ctx, head); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (p *Projection[Tx]) runner(db worker.Store[Tx], opts []Option) (*runner[Tx], error) {
+	r := &runner[Tx]{Projection: p, db: db, options: defaults()}
+	var errs []error
+	for _, o := range opts {
+		errs = append(errs, o(&r.options))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("run %s: %w", p.name, err)
+	}
+	return r, nil
+}

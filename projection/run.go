@@ -1,0 +1,129 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/worker"
+)
+
+// logPart is the part of a checkpoint that stands for the whole log.
+const logPart = ""
+
+// runner is one Run of a projection. It is the worker.Sink of a source.
+type runner[Tx any] struct {
+	*Projection[Tx]
+	options
+	db worker.Store[Tx]
+}
+
+func (r *runner[Tx]) loop() worker.Loop {
+	return worker.Loop{
+		Name: r.name, Log: r.db, Batch: r.batch, Retry: r.retry, Timeout: r.timeout, Logger: r.log,
+		Start: func(ctx context.Context) (event.Position, error) {
+			c, err := r.checkpoint(ctx, func(part string) bool { return part == logPart })
+			return c[logPart].Position, err
+		},
+		Apply: r.applyPage,
+	}
+}
+
+func (r *runner[Tx]) applyPage(ctx context.Context, page eventstore.Page) error {
+	return r.advance(ctx, logPart, page.Events, func(at worker.Mark) (worker.Mark, error) {
+		if at.Position >= page.Next {
+			return at, worker.ErrFenced // another process applied this page, or more
+		}
+		return worker.Mark{Position: page.Next}, nil
+	})
+}
+
+// Checkpoint implements worker.Sink.
+func (r *runner[Tx]) Checkpoint(ctx context.Context) (worker.Checkpoint, error) {
+	return r.checkpoint(ctx, func(part string) bool { return part != logPart })
+}
+
+// checkpoint refuses marks of the other kind of source: the events that they
+// stand for would be applied a second time.
+func (r *runner[Tx]) checkpoint(ctx context.Context, own func(part string) bool) (worker.Checkpoint, error) {
+	c, err := r.db.Checkpoint(ctx, r.name)
+	if err != nil {
+		return nil, err
+	}
+	for part := range c {
+		if !own(part) {
+			return nil, worker.Permanent(fmt.Errorf("run %s: part %q of its checkpoint: %w", r.name, part, ErrOtherSource))
+		}
+	}
+	return c, nil
+}
+
+// Deliver implements worker.Sink: it applies what is new in the delivery and
+// moves the mark of the part, in one transaction.
+func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
+	return r.retry.Do(ctx, r.log, r.name+" "+d.Part, func() error {
+		ctx, cancel := worker.Detach(ctx, r.timeout)
+		defer cancel()
+		return r.advance(ctx, d.Part, d.Events, func(at worker.Mark) (worker.Mark, error) {
+			return r.next(at, d)
+		})
+	})
+}
+
+// next returns the mark after a delivery. The events of a part come in the
+// order of their positions, repeats aside, so a position at or before the mark
+// is a repeat and needs no window of remembered ids.
+func (r *runner[Tx]) next(at worker.Mark, d worker.Delivery) (worker.Mark, error) {
+	if at.Of != 0 && at.Of != d.Of {
+		return at, worker.Permanent(&worker.PartsError{Name: r.name, Part: d.Part, Was: at.Of, Is: d.Of})
+	}
+	offset := int64(0)
+	if at.Source == d.Source {
+		offset = at.Offset
+	}
+	if d.First > offset {
+		return at, worker.Permanent(&worker.GapError{Name: r.name, Part: d.Part, Want: offset, Got: d.First})
+	}
+	next := worker.Mark{Position: at.Position, Source: d.Source, Offset: max(offset, d.Next), Of: d.Of}
+	for _, e := range d.Events {
+		next.Position = max(next.Position, e.Position)
+	}
+	return next, nil
+}
+
+// advance applies the events behind the mark and moves it, in one transaction.
+func (r *runner[Tx]) advance(ctx context.Context, part string, events []event.Recorded, next func(at worker.Mark) (worker.Mark, error)) error {
+	start := time.Now()
+	var applied worker.Applied
+	err := r.db.Advance(ctx, r.name, part, func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
+		mark, err := next(at)
+		if err != nil {
+			return at, err
+		}
+		fresh := behind(at.Position, events)
+		if err := r.Apply(ctx, tx, fresh...); err != nil {
+			return at, err
+		}
+		applied = worker.Applied{Name: r.name, Part: part, Events: fresh, Mark: mark}
+		return mark, nil
+	})
+	if err == nil && r.hooks.Applied != nil {
+		applied.Took = time.Since(start)
+		r.hooks.Applied(applied)
+	}
+	return err
+}
+
+// behind returns the events that lie behind the position, each once.
+func behind(at event.Position, events []event.Recorded) []event.Recorded {
+	fresh := make([]event.Recorded, 0, len(events))
+	for _, e := range events {
+		if e.Position > at {
+			fresh = append(fresh, e)
+			at = e.Position
+		}
+	}
+	return fresh
+}
