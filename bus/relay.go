@@ -1,0 +1,322 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/worker"
+)
+
+// Outbox is what a relay reads: the log, and a place for its checkpoint.
+type Outbox interface {
+	eventstore.Log
+	worker.Checkpoints
+}
+
+// Relay publishes the log, event by event, in its order. It is safe for
+// concurrent use: several at once, in any process, publish events twice and
+// lose none, and the checkpoint follows one of them.
+type Relay struct {
+	from Outbox
+	to   Publisher
+	relayOptions
+}
+
+type relayOptions struct {
+	name   string
+	mapper Mapper
+	batch  int
+	retry  worker.Retry
+	hooks  worker.Hooks
+	log    *slog.Logger
+}
+
+// Option changes a Relay.
+type Option func(*relayOptions) error
+
+// WithName sets the name of the relay's checkpoint. Default "relay". Relays of
+// one store that publish to different brokers need one each.
+func WithName(name string) Option {
+	return func(o *relayOptions) error {
+		if name == "" {
+			return errors.New("option WithName: empty")
+		}
+		o.name = name
+		return nil
+	}
+}
+
+// WithDomain publishes to the topics {domain}.{category}. Default "annals".
+func WithDomain(domain string) Option {
+	return func(o *relayOptions) error {
+		o.mapper = TopicPerCategory(domain)
+		return checkDomain(domain)
+	}
+}
+
+// WithMapper replaces TopicPerCategory.
+func WithMapper(m Mapper) Option {
+	return func(o *relayOptions) error {
+		if m == nil {
+			return errors.New("option WithMapper: the mapper is nil")
+		}
+		o.mapper = m
+		return nil
+	}
+}
+
+// WithBatch sets the most events that are in flight, and published again after
+// a crash. Default 1000, from 1 to 10,000.
+func WithBatch(n int) Option {
+	return func(o *relayOptions) error {
+		if n < 1 || n > 10_000 {
+			return fmt.Errorf("option WithBatch: %d: want 1 to 10000", n)
+		}
+		o.batch = n
+		return nil
+	}
+}
+
+// WithRetry sets how a batch that failed is tried again. Default: see
+// worker.Retry.
+func WithRetry(r worker.Retry) Option {
+	return func(o *relayOptions) error {
+		if err := r.Validate(); err != nil {
+			return fmt.Errorf("option WithRetry: %w", err)
+		}
+		o.retry = r
+		return nil
+	}
+}
+
+// WithHooks sets functions that are called as the relay works. Default none.
+func WithHooks(h worker.Hooks) Option {
+	return func(o *relayOptions) error {
+		o.hooks = h
+		return nil
+	}
+}
+
+// WithLogger sets the logger. Default slog.Default().
+func WithLogger(l *slog.Logger) Option {
+	return func(o *relayOptions) error {
+		if l == nil {
+			return errors.New("option WithLogger: the logger is nil")
+		}
+		o.log = l
+		return nil
+	}
+}
+
+// NewRelay returns a relay. It does no I/O. It panics if an option is out of
+// its bounds, and names it.
+func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
+	o := relayOptions{name: "relay", mapper: TopicPerCategory(DefaultDomain), batch: 1000, log: slog.Default()}
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			panic("bus: " + err.Error())
+		}
+	}
+	return &Relay{from, to, o}
+}
+
+// Run publishes until ctx ends, and returns nil then, after the batch in
+// flight. It returns the first error that outlives the retries.
+func (r *Relay) Run(ctx context.Context) error { return r.loop().Run(ctx) }
+
+// Drain publishes up to where the head of the log is when it is called, and
+// returns.
+func (r *Relay) Drain(ctx context.Context) error {
+	head, err := r.from.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("drain %s: %w", r.name, err)
+	}
+	if err := r.loop().RunTo(ctx, head); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// Name returns the name of the relay's checkpoint.
+func (r *Relay) Name() string { return r.name }
+
+func (r *Relay) loop() worker.Loop {
+	run := &relayRun{Relay: r}
+	return worker.Loop{
+		Name: r.name, Log: r.from, Batch: r.batch, Retry: r.retry, Logger: r.log,
+		Start: run.start, Apply: run.publish,
+	}
+}
+
+// relayRun is one Run. The checkpoint has a part for the log as a whole, "",
+// and one for each pair of category and topic, so that a pair that is new or
+// whose topic was made again is filled by itself. A category of which events
+// were held back has a pair without a topic.
+type relayRun struct {
+	*Relay
+	marks worker.Checkpoint
+}
+
+const logPart = ""
+
+func part(category, topic string) string { return category + "/" + topic }
+
+func topicOf(part string) string {
+	_, topic, _ := strings.Cut(part, "/")
+	return topic
+}
+
+// start returns the lowest position that some topic still needs.
+func (r *relayRun) start(ctx context.Context) (event.Position, error) {
+	marks, err := r.from.Checkpoint(ctx, r.name)
+	if err != nil {
+		return 0, err
+	}
+	r.marks = marks
+	ids, err := r.topics(ctx, marks)
+	if err != nil {
+		return 0, err
+	}
+	lowest := marks[logPart].Position
+	for p, m := range marks {
+		if topicOf(p) == "" {
+			continue
+		}
+		if id := ids[topicOf(p)]; m.Source != id {
+			r.log.WarnContext(ctx, "topic is a new one, filling it from the log", "relay", r.name, "topic", topicOf(p), "topic_id", id, "previous_id", m.Source)
+			m.Source, m.Position = id, 0
+			marks[p] = m
+		}
+		lowest = min(lowest, m.Position)
+	}
+	return lowest, nil
+}
+
+func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[string]string, error) {
+	var names []string
+	for p := range marks {
+		if topic := topicOf(p); topic != "" {
+			names = append(names, topic)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	return r.to.Topics(ctx, names...)
+}
+
+// errNewTopic makes the loop start again, from the beginning of the log.
+var errNewTopic = fmt.Errorf("a new topic is filled from the log: %w", worker.ErrFenced)
+
+func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
+	began := time.Now()
+	if err := r.meet(ctx, page); err != nil {
+		return err
+	}
+	var (
+		messages  []Message
+		published []event.Recorded
+	)
+	for _, e := range page.Events {
+		m, ok, err := r.mapper(e)
+		if err != nil {
+			return worker.Permanent(fmt.Errorf("map %s: %w", e, err))
+		}
+		if !ok || e.Position <= r.marks[part(e.Stream.Category, m.Topic)].Position {
+			continue
+		}
+		messages, published = append(messages, m), append(published, e)
+	}
+	if len(messages) > 0 {
+		if err := r.to.Publish(ctx, messages); err != nil {
+			return fmt.Errorf("publish positions %d to %d: %w", published[0].Position, published[len(published)-1].Position, err)
+		}
+	}
+	if err := r.save(ctx, page.Next); err != nil {
+		return err
+	}
+	if r.hooks.Applied != nil {
+		r.hooks.Applied(worker.Applied{Name: r.name, Events: published, Mark: r.marks[logPart], Took: time.Since(began)})
+	}
+	return nil
+}
+
+// meet gives a mark to each pair of category and topic that the page shows for
+// the first time. If the relay has seen the category before, its mapping has
+// changed, and the topic lacks what went elsewhere.
+func (r *relayRun) meet(ctx context.Context, page eventstore.Page) error {
+	fresh := worker.Checkpoint{}
+	for _, e := range page.Events {
+		m, ok, err := r.mapper(e)
+		if err != nil {
+			return worker.Permanent(fmt.Errorf("map %s: %w", e, err))
+		}
+		if !ok {
+			m.Topic = ""
+		}
+		p := part(e.Stream.Category, m.Topic)
+		if _, known := r.marks[p]; !known {
+			fresh[p] = worker.Mark{}
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	ids, err := r.topics(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	again := false
+	for p := range fresh {
+		category, _, _ := strings.Cut(p, "/")
+		again = again || r.knows(category)
+		fresh[p] = worker.Mark{Source: ids[topicOf(p)]}
+	}
+	if again {
+		if err := r.from.SaveCheckpoint(ctx, r.name, fresh); err != nil {
+			return err
+		}
+		return errNewTopic
+	}
+	for p, m := range fresh {
+		r.marks[p] = m
+	}
+	return nil
+}
+
+func (r *relayRun) knows(category string) bool {
+	for p := range r.marks {
+		if c, _, _ := strings.Cut(p, "/"); p != logPart && c == category {
+			return true
+		}
+	}
+	return false
+}
+
+// save moves every mark to the end of the page: what a topic was not sent of it
+// was not meant for it.
+func (r *relayRun) save(ctx context.Context, to event.Position) error {
+	next := worker.Checkpoint{logPart: r.marks[logPart]}
+	for p, m := range r.marks {
+		next[p] = m
+	}
+	for p, m := range next {
+		m.Position = max(m.Position, to)
+		next[p] = m
+	}
+	if err := r.from.SaveCheckpoint(ctx, r.name, next); err != nil {
+		return err
+	}
+	for p, m := range next {
+		m.Revision++
+		next[p] = m
+	}
+	r.marks = next
+	return nil
+}

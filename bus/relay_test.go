@@ -1,0 +1,238 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/worker"
+)
+
+func appendNotes(t *testing.T, db *memory.DB, stream string, n int) {
+	t.Helper()
+	s, err := event.ParseStream(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		e := event.Raw{Name: s.Category + ".noted", Schema: 1, ContentType: "text/plain", Payload: fmt.Append(nil, i)}
+		if _, err := db.Append(t.Context(), s, eventstore.Any(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var silent = bus.WithLogger(slog.New(slog.DiscardHandler))
+
+// positions lists the positions in a topic of one partition.
+func positions(t *testing.T, b *memory.Broker, topic string) []int {
+	t.Helper()
+	out := []int{}
+	for _, p := range b.Messages(topic) {
+		for _, m := range p {
+			e, err := bus.EventOf(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, int(e.Position))
+		}
+	}
+	return out
+}
+
+func wantPositions(t *testing.T, b *memory.Broker, topic string, want ...int) {
+	t.Helper()
+	if diff := cmp.Diff(append([]int{}, want...), positions(t, b, topic)); diff != "" {
+		t.Errorf("positions in %s: %s", topic, diff)
+	}
+}
+
+func drain(t *testing.T, r *bus.Relay) {
+	t.Helper()
+	if err := r.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRelayPublishesInOrderOnce(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	var applied []int
+	relay := bus.NewRelay(db, broker, bus.WithDomain("shop"), bus.WithBatch(2), silent, bus.WithHooks(worker.Hooks{
+		Applied: func(a worker.Applied) { applied = append(applied, len(a.Events)) },
+	}))
+	appendNotes(t, db, "order-1", 2)
+	appendNotes(t, db, "return-1", 1)
+	appendNotes(t, db, "order-2", 2)
+	drain(t, relay)
+	wantPositions(t, broker, "shop.order", 1, 2, 4, 5)
+	wantPositions(t, broker, "shop.return", 3)
+	appendNotes(t, db, "order-1", 1)
+	drain(t, bus.NewRelay(db, broker, bus.WithDomain("shop"), silent)) // another process
+	wantPositions(t, broker, "shop.order", 1, 2, 4, 5, 6)
+	if diff := cmp.Diff([]int{2, 2, 1}, applied); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRelayFillsATopicThatWasMadeAgain(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	var log bytes.Buffer
+	relay := bus.NewRelay(db, broker, bus.WithBatch(2), bus.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	appendNotes(t, db, "order-1", 3)
+	appendNotes(t, db, "return-1", 2)
+	drain(t, relay)
+	broker.Delete("annals.order")
+	appendNotes(t, db, "order-1", 1)
+	drain(t, relay)
+	wantPositions(t, broker, "annals.order", 1, 2, 3, 6)
+	wantPositions(t, broker, "annals.return", 4, 5)
+	if !strings.Contains(log.String(), `msg="topic is a new one, filling it from the log" relay=relay topic=annals.order`) {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
+func TestRelayFillIsResumed(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	appendNotes(t, db, "order-1", 4)
+	drain(t, bus.NewRelay(db, broker, silent))
+	broker.Delete("annals.order")
+	dying := &flaky{Broker: broker, failures: map[int]error{2: worker.Permanent(errBroker)}}
+	if err := bus.NewRelay(db, dying, silent, bus.WithBatch(1)).Drain(t.Context()); !errors.Is(err, errBroker) {
+		t.Fatalf("Drain = %v, want %v", err, errBroker)
+	}
+	drain(t, bus.NewRelay(db, broker, silent))
+	wantPositions(t, broker, "annals.order", 1, 2, 3, 4)
+}
+
+func TestRelayFillsANewTopicOfAKnownCategory(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	appendNotes(t, db, "order-1", 2)
+	appendNotes(t, db, "secret-1", 1)
+	public := func(r event.Recorded) (bus.Message, bool, error) {
+		m, err := bus.MessageOf("v1."+r.Stream.Category, r)
+		return m, r.Stream.Category != "secret", err
+	}
+	drain(t, bus.NewRelay(db, broker, bus.WithMapper(public), silent))
+	wantPositions(t, broker, "v1.secret")
+	appendNotes(t, db, "order-1", 1)
+	appendNotes(t, db, "secret-1", 1)
+	drain(t, bus.NewRelay(db, broker, bus.WithDomain("v2"), silent))
+	wantPositions(t, broker, "v1.order", 1, 2)
+	wantPositions(t, broker, "v2.order", 1, 2, 4)
+	wantPositions(t, broker, "v2.secret", 3, 5)
+}
+
+var errBroker = errors.New("broker is away")
+
+// flaky fails chosen calls of Publish after delivering a part of the messages.
+type flaky struct {
+	*memory.Broker
+	calls    int
+	failures map[int]error
+}
+
+func (f *flaky) Publish(ctx context.Context, ms []bus.Message) error {
+	f.calls++
+	if err := f.failures[f.calls]; err != nil {
+		_ = f.Broker.Publish(ctx, ms[:len(ms)/2])
+		return err
+	}
+	return f.Broker.Publish(ctx, ms)
+}
+
+func TestRelayRepeatsWhatWasNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	appendNotes(t, db, "order-1", 4)
+	relay := bus.NewRelay(db, &flaky{Broker: broker, failures: map[int]error{1: errBroker}}, silent, bus.WithRetry(worker.Retry{Base: 1}))
+	drain(t, relay)
+	wantPositions(t, broker, "annals.order", 1, 2, 1, 2, 3, 4)
+}
+
+func TestRelayGivesUp(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	appendNotes(t, db, "order-1", 4)
+	relay := bus.NewRelay(db, &flaky{Broker: broker, failures: map[int]error{1: errBroker, 2: errBroker}}, silent, bus.WithRetry(worker.Retry{Attempts: 2, Base: 1}))
+	err := relay.Run(t.Context())
+	if want := "relay: 2 attempts: publish positions 1 to 4: broker is away"; !errors.Is(err, errBroker) || err.Error() != want {
+		t.Errorf("Run = %v, want %s", err, want)
+	}
+	c, err := db.Checkpoint(t.Context(), relay.Name())
+	if err != nil || len(c) != 0 {
+		t.Errorf("Checkpoint = %v, %v, want none: nothing was acknowledged", c, err)
+	}
+}
+
+func TestTwoRelaysLoseNothing(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() { errs <- bus.NewRelay(db, broker, silent, bus.WithBatch(3)).Run(ctx) }()
+	}
+	for i := range 60 {
+		appendNotes(t, db, fmt.Sprintf("order-%d", i%7), 1)
+	}
+	drain(t, bus.NewRelay(db, broker, silent))
+	cancel()
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	seen := map[event.Position]bool{}
+	for _, p := range broker.Messages("annals.order") {
+		last := map[string]event.Version{}
+		for _, m := range p {
+			e, err := bus.EventOf(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := last[e.Stream.ID]; e.Version > at+1 {
+				t.Errorf("P7: %s is delivered first after version %d", e, at)
+			}
+			last[e.Stream.ID] = max(last[e.Stream.ID], e.Version)
+			seen[e.Position] = true
+		}
+	}
+	if len(seen) != 60 {
+		t.Errorf("%d events published, want 60", len(seen))
+	}
+}
+
+func TestRelayOptionsPanic(t *testing.T) {
+	t.Parallel()
+	for want, o := range map[string]bus.Option{
+		"bus: option WithBatch: 0: want 1 to 10000":                     bus.WithBatch(0),
+		"bus: option WithName: empty":                                   bus.WithName(""),
+		"bus: option WithMapper: the mapper is nil":                     bus.WithMapper(nil),
+		"bus: option WithLogger: the logger is nil":                     bus.WithLogger(nil),
+		"bus: option WithRetry: retry: Attempts is -1, want at least 0": bus.WithRetry(worker.Retry{Attempts: -1}),
+		`bus: option WithDomain: "a b": want words of letters, digits, dashes and underscores, joined by dots, at most 128 bytes`: bus.WithDomain("a b"),
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); got != want {
+					t.Errorf("panic %q, want %q", got, want)
+				}
+			}()
+			bus.NewRelay(memory.New(), memory.NewBroker(1), o)
+		}()
+	}
+}
