@@ -4,8 +4,10 @@ import (
 	"context"
 	"testing"
 
+	"github.com/annals-go/annals/bus/bustest"
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/worker"
 	"github.com/annals-go/annals/worker/workertest"
 )
 
@@ -32,5 +34,17 @@ func TestWorkerStore(t *testing.T) {
 	workertest.Run(t, func(*testing.T) workertest.Target[*memory.Tx] {
 		db := memory.New()
 		return workertest.Target[*memory.Tx]{Store: db, Tx: db.Tx}
+	})
+}
+
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	bustest.Run(t, func(*testing.T) bustest.Target {
+		b := memory.NewBroker(3)
+		return bustest.Target{
+			Publisher: b,
+			Source:    func(_ string, topics ...string) worker.Source { return b.Source(topics...) },
+			Delete:    func(_ context.Context, topic string) error { b.Delete(topic); return nil },
+		}
 	})
 }

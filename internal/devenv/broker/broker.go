@@ -5,7 +5,7 @@
 // [Start] takes the brokers that KAFKA_BROKERS lists, host:port separated by commas. Without it, it starts a broker
 // in this process, kfake of franz-go, and returns its address:
 //
-//	b, err := broker.Start(ctx, broker.WithTopics(3, "sales.order"))
+//	b, err := broker.Start(ctx)
 //	if err != nil {
 //		return err
 //	}
@@ -51,34 +51,27 @@ type Broker struct {
 	cluster *kfake.Cluster // nil when External
 }
 
-// Start returns the brokers that KAFKA_BROKERS lists, else starts one. It connects to a cluster only to create topics
-// that [WithTopics] asks for. The context bounds the start only; the broker runs until Close.
-func Start(ctx context.Context, opts ...Option) (*Broker, error) {
-	var cfg config
-	for _, opt := range opts {
-		opt.apply(&cfg)
-	}
-	b, err := start(ctx, os.Getenv("KAFKA_BROKERS"))
-	if err != nil {
-		return nil, fmt.Errorf("start broker: %w", err)
-	}
-	if err := createTopics(ctx, b.Seeds, cfg.topics); err != nil {
-		b.Close()
-		return nil, fmt.Errorf("start broker: %w", err)
-	}
-	return b, nil
+// Start returns the brokers that KAFKA_BROKERS lists, else starts one. It connects to no cluster. The broker runs until
+// Close.
+func Start(ctx context.Context) (*Broker, error) {
+	return start(ctx, os.Getenv("KAFKA_BROKERS"))
+}
+
+// StartEmbedded starts a broker in this process whatever KAFKA_BROKERS says, for tests that delete what they find.
+func StartEmbedded(ctx context.Context) (*Broker, error) {
+	return start(ctx, "")
 }
 
 func start(ctx context.Context, list string) (*Broker, error) {
 	if list != "" {
 		seeds, err := parseSeeds(list)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("start broker: %w", err)
 		}
 		return &Broker{Seeds: seeds, External: true}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
@@ -89,7 +82,7 @@ func start(ctx context.Context, list string) (*Broker, error) {
 		}),
 	)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	return &Broker{Seeds: cluster.ListenAddrs(), cluster: cluster}, nil
 }

@@ -1,0 +1,28 @@
+// Package kafka publishes to Apache Kafka, and consumes from it, with
+// franz-go. It works with any broker that speaks the protocol.
+//
+// # Usage
+//
+//	client, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"))
+//	relay := bus.NewRelay(db, kafka.NewPublisher(client))
+//
+//	consumer := kafka.NewConsumer("totals", []string{"annals.order"}, kgo.SeedBrokers("localhost:9092"))
+//	err = Totals.Run(ctx, db, projection.From(consumer))
+//
+// The client of a Publisher is the user's. Keep franz-go's defaults for
+// producing: idempotent, acks from all in-sync replicas, unlimited retries, the
+// default partitioner. Set kgo.MetadataMinAge to half a second or so, for quick
+// recovery when a partition moves.
+//
+// # Ordering
+//
+// A key goes to one partition, and a partition keeps the order in which it was
+// produced to, also through retries (idempotent producer, KIP-98).
+//
+// # Failure
+//
+// Where a consumer has come is in the checkpoint of the projection, committed
+// together with its effects. The consumer group only shares the partitions out;
+// offsets committed to the group are neither read nor written. An offset that
+// the broker no longer has is an error, never a jump.
+package kafka

@@ -1,0 +1,48 @@
+package kafka_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/annals-go/annals/bus/bustest"
+	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/internal/devenv/broker"
+	"github.com/annals-go/annals/worker"
+)
+
+// open starts a broker in process, with the real protocol over TCP.
+func open(t *testing.T) ([]string, *kgo.Client) {
+	t.Helper()
+	b, err := broker.StartEmbedded(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return b.Seeds, client
+}
+
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	bustest.Run(t, func(t *testing.T) bustest.Target {
+		seeds, client := open(t)
+		return bustest.Target{
+			Publisher: kafka.NewPublisher(client, kafka.WithPartitions(3)),
+			Source: func(group string, topics ...string) worker.Source {
+				return kafka.NewConsumer(group, topics, kgo.SeedBrokers(seeds...))
+			},
+			Delete: func(ctx context.Context, topic string) error {
+				_, err := kadm.NewClient(client).DeleteTopic(ctx, topic)
+				return err
+			},
+		}
+	})
+}

@@ -1,0 +1,41 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/annals-go/annals/worker"
+)
+
+// Lag returns how many records of the topics lie behind the checkpoint of a
+// projection that consumes them. A mark of an earlier incarnation of a topic
+// counts as none. Records of transactions count with their markers, so a topic
+// that is written to in transactions keeps a lag of a few per partition.
+func Lag(ctx context.Context, client *kgo.Client, c worker.Checkpoint, topics ...string) (int64, error) {
+	described, missing, err := describe(ctx, client, topics)
+	if err != nil {
+		return 0, fmt.Errorf("read lag: %w", err)
+	}
+	if len(missing) > 0 {
+		return 0, fmt.Errorf("read lag: topics %v do not exist", missing)
+	}
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read lag: %w", err)
+	}
+	var lag int64
+	ends.Each(func(o kadm.ListedOffset) {
+		read := int64(0)
+		if m := c[partName(o.Topic, o.Partition)]; m.Source == described[o.Topic].id {
+			read = m.Offset
+		}
+		lag += max(0, o.Offset-read)
+	})
+	return lag, nil
+}
