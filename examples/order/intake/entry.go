@@ -30,6 +30,7 @@ type entry struct {
 	kind     retail.Kind
 	customer string
 	line     retail.Line
+	row      int // of the file; set by walk
 }
 
 // parseEntry reads the cells of one record as the package comment says. Its

@@ -27,15 +27,15 @@ func TestInvoicesGathersScatteredLines(t *testing.T) {
 	want := []retail.Invoice{
 		{Number: "2", Kind: retail.Order, Customer: "9", Lines: []retail.Line{
 			{Code: "P", Description: "other", Quantity: 2, Price: 1000, At: date(t, "2011-01-01 00:00:00"), Country: "Malta"},
-		}},
+		}, Rows: []int{3}},
 		{Number: "C3", Kind: retail.Return, Lines: []retail.Line{
 			{Quantity: -1, Price: -2500, At: date(t, "2011-01-01 00:00:01")},
-		}},
+		}, Rows: []int{4}},
 		{Number: "1", Kind: retail.Order, Customer: "17850", Lines: []retail.Line{
 			{Code: "A", Description: "first", Quantity: 1, Price: 425, At: date(t, "2010-12-31 23:59:59"), Country: "France"},
 			{Code: "B", Description: "second", Quantity: -3, At: date(t, "2011-01-01 00:00:02"), Country: "Malta"},
 			{Code: "D", Description: "third", Quantity: 4, Price: 2000, At: date(t, "2010-12-01 08:26:00"), Country: "Malta"},
-		}},
+		}, Rows: []int{2, 5, 7}},
 	}
 	if diff := cmp.Diff(want, invoices); diff != "" {
 		t.Errorf("invoices (-want +got):\n%s", diff)
@@ -57,7 +57,7 @@ func TestInvoicesKeepsTexts(t *testing.T) {
 		Price:       2550,
 		At:          date(t, "2010-12-01 08:26:00"),
 		Country:     "Malta",
-	}}}}
+	}}, Rows: []int{2}}}
 	if diff := cmp.Diff(want, invoices); diff != "" {
 		t.Errorf("invoices (-want +got):\n%s", diff)
 	}

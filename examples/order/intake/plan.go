@@ -123,6 +123,7 @@ func (p *Plan) deliver(ctx context.Context, reject func(Rejection), yield func(r
 				Number: e.invoice,
 				Kind:   e.kind,
 				Lines:  make([]retail.Line, 0, missing[e.invoice]),
+				Rows:   make([]int, 0, missing[e.invoice]),
 			}
 			open[e.invoice] = invoice
 		}
@@ -130,6 +131,7 @@ func (p *Plan) deliver(ctx context.Context, reject func(Rejection), yield func(r
 			invoice.Customer = e.customer
 		}
 		invoice.Lines = append(invoice.Lines, e.line)
+		invoice.Rows = append(invoice.Rows, e.row)
 		if missing[e.invoice]--; missing[e.invoice] > 0 {
 			return nil
 		}
@@ -178,6 +180,7 @@ func walk(ctx context.Context, src *source, good func(entry) error, bad func(Rej
 			})
 			continue
 		}
+		e.row = line
 		if err := good(e); err != nil {
 			return version{}, fmt.Errorf("line %d: %w", line, err)
 		}

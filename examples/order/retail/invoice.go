@@ -59,6 +59,10 @@ type Invoice struct {
 	Customer string
 
 	Lines []Line
+
+	// Rows tells where each of the Lines stands in the file it was read from,
+	// for reports about the file.
+	Rows []int
 }
 
 // Line is one line of an invoice. Its JSON form is stored and therefore pinned:

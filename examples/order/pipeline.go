@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/annals-go/annals/aggregate"
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/examples/order/order"
+	"github.com/annals-go/annals/examples/order/returns"
+	"github.com/annals-go/annals/examples/order/sales"
+	"github.com/annals-go/annals/internal/devenv"
+	"github.com/annals-go/annals/internal/devenv/broker"
+	"github.com/annals-go/annals/postgres"
+	"github.com/annals-go/annals/projection"
+	"github.com/annals-go/annals/worker"
+)
+
+const domain = "shop"
+
+var topics = []string{bus.Topic(domain, order.Category), bus.Topic(domain, returns.Category)}
+
+// pipeline is everything between a command and the read model.
+type pipeline struct {
+	pool    *pgxpool.Pool
+	client  *kgo.Client
+	db      *postgres.DB
+	orders  *aggregate.Repository[order.Order, order.Event]
+	returns *aggregate.Repository[returns.Return, returns.Event]
+	relay   *bus.Relay
+	sales   *projection.Projection[pgx.Tx]
+	source  worker.Source
+	meter   *meter
+	closers []func()
+}
+
+// openPipeline connects to Postgres and Kafka, or starts them, and brings the
+// schemas up to date. The caller closes it.
+func openPipeline(ctx context.Context) (_ *pipeline, err error) {
+	p := &pipeline{meter: newMeter()}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	server, err := devenv.Postgres(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(func() { _ = server.Close() })
+	brokers, err := broker.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(brokers.Close)
+	if p.pool, err = pgxpool.New(ctx, server.URL); err != nil {
+		return nil, fmt.Errorf("connect to postgres: %w", err)
+	}
+	p.onClose(p.pool.Close)
+	if _, err = postgres.Migrate(ctx, p.pool); err != nil {
+		return nil, err
+	}
+	if err = sales.Create(ctx, p.pool); err != nil {
+		return nil, err
+	}
+	seeds := kgo.SeedBrokers(brokers.Seeds...)
+	if p.client, err = kgo.NewClient(seeds, kgo.MetadataMinAge(250*time.Millisecond), kgo.UnknownTopicRetries(-1)); err != nil {
+		return nil, fmt.Errorf("connect to kafka: %w", err)
+	}
+	p.onClose(p.client.Close)
+	return p, p.assemble(ctx, seeds)
+}
+
+func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) error {
+	p.db = postgres.New(p.pool, postgres.WithPollInterval(10*time.Millisecond))
+	p.orders = aggregate.New[order.Order](p.db, order.Category, order.Codec)
+	p.returns = aggregate.New[returns.Return](p.db, returns.Category, returns.Codec)
+	publisher := kafka.NewPublisher(p.client)
+	p.relay = bus.NewRelay(p.db, publisher, bus.WithDomain(domain), bus.WithHooks(worker.Hooks{Applied: p.meter.onRelayed}), bus.WithLogger(quiet))
+	p.sales = sales.Projection(sales.Schema)
+	p.source = kafka.NewConsumer("order-example-sales", topics, seeds)
+	// Both topics at once: a consumer waits for a topic that has no event yet.
+	_, err := publisher.Topics(ctx, topics...)
+	return err
+}
+
+// quiet keeps the notes of the workers off the screen while progress is shown.
+var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+
+// start runs the relay and the projection until ctx ends.
+func (p *pipeline) start(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error { return p.relay.Run(ctx) })
+	group.Go(func() error {
+		return p.sales.Run(ctx, p.db, projection.From(p.source), projection.WithLogger(quiet),
+			projection.WithHooks(worker.Hooks{Applied: p.meter.onApplied}))
+	})
+}
+
+// await returns when the relay has published all that is in the log now, and
+// the projection has applied all that is in the topics.
+func (p *pipeline) await(ctx context.Context) error {
+	head, err := p.db.Head(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		relayed, err := p.db.Checkpoint(ctx, p.relay.Name())
+		if err != nil {
+			return err
+		}
+		if published(relayed, int64(head)) {
+			applied, err := p.db.Checkpoint(ctx, p.sales.Name())
+			if err != nil {
+				return err
+			}
+			if lag, err := kafka.Lag(ctx, p.client, applied, topics...); err != nil || lag == 0 {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// published reports whether every mark of the relay, that of each topic too, has
+// reached the head. An empty log has no marks.
+func published(c worker.Checkpoint, head int64) bool {
+	for _, m := range c {
+		if int64(m.Position) < head {
+			return false
+		}
+	}
+	return head == 0 || len(c) > 0
+}
+
+func (p *pipeline) onClose(fn func()) { p.closers = append(p.closers, fn) }
+
+func (p *pipeline) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		p.closers[i]()
+	}
+	p.closers = nil
+}
+
+// writeAtomically gives the file its name when it is complete.
+func writeAtomically(path string, write func(io.Writer) error) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = os.Remove(temp.Name()) }()
+	defer func() { _ = temp.Close() }()
+	if err := write(temp); err != nil {
+		return err
+	}
+	if err := temp.Chmod(0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := temp.Close(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
