@@ -86,7 +86,6 @@ func TestPasswordIsNeverShown(t *testing.T) {
 		{"postgres://app:my?" + canary + "=1@" + closed + "/shop", ambiguous},
 		{"postgres://app:" + canary + "@" + closed + "/shop?sslmode=disable", "annals: connect to database: "},
 		{"postgres://app:" + canary + "@" + closed + "/shop", "annals: connect to database: "},
-		{"postgres://app:" + canary + "@nosuch.invalid/shop", "annals: connect to database: "},
 		{"host=127.0.0.1 port=1 user=app password=" + canary, "annals: connect to database: "},
 	} {
 		for _, viaFlag := range []bool{false, true} {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,14 +15,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/annals-go/annals/cli"
+	"github.com/annals-go/annals/event"
 )
 
 func TestLog(t *testing.T) {
 	t.Parallel()
 	url, db := database(t)
 	const n = 230 // more than two pages
-	for i := range n {
-		appendTo(t, db, fmt.Sprintf("order-%d", i%7), placed(fmt.Sprintf(`{"n":%d}`, i)))
+	for i := range n / 46 {
+		appendTo(t, db, fmt.Sprintf("order-%d", i), slices.Repeat([]event.Raw{placed("{}")}, 46)...)
 	}
 	got := run(t, url, []string{"log", "--limit", "1000"})
 	if lines := column(t, got.Stdout); got.Code != 0 || got.Stderr != "" || len(lines) != n || lines[0] != "1" || lines[n-1] != "230" {
@@ -35,7 +37,7 @@ func TestLog(t *testing.T) {
 		t.Errorf("stderr = %q, want %q", got.Stderr, want)
 	}
 	got = run(t, url, []string{"log", "--after", "228", "--output", "json"})
-	if o := objects(t, got.Stdout); len(o) != 2 || fmt.Sprint(o[1]["position"]) != "230" || o[1]["stream"] != "order-5" {
+	if o := objects(t, got.Stdout); len(o) != 2 || fmt.Sprint(o[1]["position"]) != "230" || o[1]["stream"] != "order-4" {
 		t.Errorf("log --output json = %+v", got)
 	}
 	got = run(t, url, []string{"log", "--follow", "--limit", "3", "--after", "10"})

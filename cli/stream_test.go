@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/annals-go/annals/cli"
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/postgres/postgrestest"
 )
 
 func TestStreamList(t *testing.T) {
@@ -53,10 +55,19 @@ func TestStreamList(t *testing.T) {
 
 func TestStreamListPagesBehindTheScenes(t *testing.T) {
 	t.Parallel()
-	url, db := database(t)
+	url := postgrestest.URL(t)
 	const n = 510 // more than one page of the store
-	for i := range n {
-		appendTo(t, db, fmt.Sprintf("order-%04d", i), placed("{}"))
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	_, err = conn.Exec(t.Context(), `
+INSERT INTO annals.events (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata)
+SELECT 'order', to_char(i, 'FM0000'), 1, gen_random_uuid(), 'order.placed', 1, 'application/json', '{}', '{}'
+FROM generate_series(0, $1 - 1) i`, n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	got := column(t, run(t, url, []string{"stream", "ls", "--limit", "1000"}).Stdout)
 	if len(got) != n || got[0] != "order-0000" || got[n-1] != "order-0509" {

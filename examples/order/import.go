@@ -46,7 +46,7 @@ func (j *importJob) run(ctx context.Context) error {
 		return err
 	}
 	defer rejected.Discard()
-	p, err := openPipeline(ctx)
+	p, err := openPipeline(ctx, j.writers)
 	if err != nil {
 		return err
 	}

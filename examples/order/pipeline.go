@@ -45,9 +45,13 @@ type pipeline struct {
 	closers []func()
 }
 
+// otherConns is how many connections are used at once beside the writers': one
+// for each partition of a topic, the relay, and whoever asks how far they are.
+const otherConns = 8
+
 // openPipeline connects to Postgres and Kafka, or starts them, and brings the
 // schemas up to date. The caller closes it.
-func openPipeline(ctx context.Context) (_ *pipeline, err error) {
+func openPipeline(ctx context.Context, writers int) (_ *pipeline, err error) {
 	p := &pipeline{meter: newMeter()}
 	defer func() {
 		if err != nil {
@@ -64,7 +68,12 @@ func openPipeline(ctx context.Context) (_ *pipeline, err error) {
 		return nil, err
 	}
 	p.onClose(brokers.Close)
-	if p.pool, err = pgxpool.New(ctx, server.URL); err != nil {
+	config, err := pgxpool.ParseConfig(server.URL)
+	if err != nil {
+		return nil, fmt.Errorf("connect to postgres: %w", err)
+	}
+	config.MaxConns = int32(writers + otherConns)
+	if p.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("connect to postgres: %w", err)
 	}
 	p.onClose(p.pool.Close)
