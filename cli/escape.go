@@ -14,9 +14,8 @@ import (
 // safe to print, not to be read back.
 func escape(s string) string {
 	var b strings.Builder
-	for i, n := 0, 0; i < len(s); i += n {
-		var r rune
-		r, n = utf8.DecodeRuneInString(s[i:])
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
@@ -35,6 +34,7 @@ func escape(s string) string {
 		default:
 			fmt.Fprintf(&b, `\U%08x`, r)
 		}
+		i += n
 	}
 	return b.String()
 }
@@ -43,9 +43,8 @@ func escape(s string) string {
 // characters can only be in its strings, where \u means the same.
 func escapeJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data))
-	for i, n := 0, 0; i < len(data); i += n {
-		var r rune
-		r, n = utf8.DecodeRune(data[i:])
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
 		switch {
 		case unicode.IsGraphic(r):
 			out = append(out, data[i:i+n]...)
@@ -55,6 +54,7 @@ func escapeJSON(data []byte) []byte {
 			high, low := utf16.EncodeRune(r)
 			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
 		}
+		i += n
 	}
 	return out
 }

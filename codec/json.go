@@ -84,6 +84,7 @@ func hasInvalidText(v reflect.Value) bool {
 				return true
 			}
 		}
+	default: // numbers and the like hold no text
 	}
 	return false
 }

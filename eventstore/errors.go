@@ -14,9 +14,9 @@ var (
 	ErrIDReused = errors.New("event id reused")
 	// ErrLimit is matched by *LimitError: nothing was sent to the store.
 	ErrLimit = errors.New("limit exceeded")
-	// ErrNoEvents: an append was given no event.
+	// ErrNoEvents says that an append was given no event.
 	ErrNoEvents = errors.New("no events")
-	// ErrOutcomeUnknown: the answer to an append was lost, so its events are
+	// ErrOutcomeUnknown says that the answer to an append was lost, so its events are
 	// stored or not. Append them again, with the same ids, to find out: they
 	// are never stored twice.
 	ErrOutcomeUnknown = errors.New("outcome unknown")

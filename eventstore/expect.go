@@ -53,6 +53,7 @@ func (e Expect) Allows(v event.Version) bool {
 		return v > 0
 	case KindExact:
 		return v == e.version
+	case KindAny:
 	}
 	return true
 }
@@ -66,6 +67,7 @@ func (e Expect) String() string {
 		return "at least one event"
 	case KindExact:
 		return fmt.Sprintf("version %d", e.version)
+	case KindAny:
 	}
 	return "any version"
 }

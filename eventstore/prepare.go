@@ -101,7 +101,7 @@ func (p Prepared) Same(r event.Raw) bool {
 	return p.Name == r.Name && p.Schema == r.Schema && p.ContentType == r.ContentType && bytes.Equal(p.Payload, r.Payload)
 }
 
-// ErrMetadataText: a metadata text is not valid UTF-8, so it would not be read
+// ErrMetadataText says that a metadata text is not valid UTF-8, so it would not be read
 // back as it was given.
 var ErrMetadataText = errors.New("text is not valid UTF-8")
 

@@ -23,7 +23,7 @@ type Tx struct {
 	done    bool
 }
 
-// ErrTxDone: the transaction was committed or rolled back before.
+// ErrTxDone says that the transaction was committed or rolled back before.
 var ErrTxDone = errors.New("transaction has ended")
 
 // Begin starts a transaction. It takes no lock before its first append.
@@ -96,7 +96,7 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	if at := event.Version(len(all)); !expect.Allows(at) {
 		return eventstore.Result{}, &eventstore.ConflictError{Stream: st, Expected: expect, Actual: at}
 	}
-	return s.tx.stage(st, event.Version(len(all)), prepared), nil
+	return s.tx.stage(ctx, st, event.Version(len(all)), prepared), nil
 }
 
 func (t *Tx) lockWriter(ctx context.Context) error {
@@ -117,8 +117,8 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 
 // stage gives the events their places. They cannot be taken by anybody else,
 // because the transaction is the only writer until it ends.
-func (t *Tx) stage(s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
-	head, _ := t.db.Head(context.Background())
+func (t *Tx) stage(ctx context.Context, s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
+	head, _ := t.db.Head(ctx)
 	head += event.Position(len(t.staged))
 	now := t.db.now().UTC().Truncate(time.Microsecond) // what Postgres keeps
 	for _, p := range prepared {

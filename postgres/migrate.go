@@ -36,7 +36,7 @@ type Conn interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// ErrNotMigrated: the schema of the store is missing or older than this
+// ErrNotMigrated says that the schema of the store is missing or older than this
 // program. Run Migrate, or annals migrate.
 var ErrNotMigrated = errors.New("schema is not migrated")
 
@@ -132,7 +132,7 @@ $$`
 // Check returns ErrNotMigrated unless the schema has every step that this
 // program knows. A schema with more steps, migrated by a newer program, is fine.
 func (d *DB) Check(ctx context.Context) error {
-	all, err := d.config.migrations()
+	all, err := d.migrations()
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
-// ErrOtherSource: the checkpoint was made from another kind of source, the log
+// ErrOtherSource says that the checkpoint was made from another kind of source, the log
 // or a partitioned one. Rebuild the read model under a new name to change it.
 var ErrOtherSource = errors.New("checkpoint was made from another kind of source")
 

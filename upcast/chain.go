@@ -8,10 +8,10 @@ import (
 )
 
 var (
-	// ErrUnknownName: no rule and no current type has the name. A newer binary
+	// ErrUnknownName says that no rule and no current type has the name. A newer binary
 	// may have stored it.
 	ErrUnknownName = errors.New("unknown event name")
-	// ErrUnknownSchema: the name is known, this schema version of it is not. A
+	// ErrUnknownSchema says that the name is known, this schema version of it is not. A
 	// newer binary may have stored it.
 	ErrUnknownSchema = errors.New("unknown schema version")
 )

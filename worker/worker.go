@@ -30,7 +30,7 @@ import (
 	"github.com/annals-go/annals/eventstore"
 )
 
-// ErrFenced: somebody else has moved the mark since it was read. Nothing was
+// ErrFenced says that somebody else has moved the mark since it was read. Nothing was
 // changed; read it again.
 var ErrFenced = errors.New("checkpoint was moved by another worker")
 

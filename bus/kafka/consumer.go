@@ -155,7 +155,7 @@ func (m *member) poll(ctx context.Context) error {
 // deliver hands the partitions of a poll to the sink, all at once. It does not
 // stop at ctx: what was polled is delivered before the member leaves.
 func (m *member) deliver(ctx context.Context, fetches kgo.Fetches) error {
-	if ctx.Err() != nil || fetches.IsClientClosed() {
+	if fetches.IsClientClosed() {
 		return nil
 	}
 	for _, e := range fetches.Errors() {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -243,7 +244,8 @@ func TestDirectoryTheAccountCanWrite(t *testing.T) {
 	if os.Geteuid() == 0 {
 		closed = append(closed, t.TempDir()) // below a directory of root with mode 0700
 	}
-	server := run(t, optionFunc(func(c *config) { c.bases = append(closed, open) }))
+	bases := append(slices.Clip(closed), open)
+	server := run(t, optionFunc(func(c *config) { c.bases = bases }))
 	if got := filepath.Dir(server.Dir); got != open {
 		t.Errorf("got directory in %s, want %s", got, open)
 	}

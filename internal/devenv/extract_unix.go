@@ -26,7 +26,7 @@ func extract(tarball io.Reader, dir string) error {
 	if err != nil {
 		return fmt.Errorf("extract: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if err := root.Chmod(".", 0o755); err != nil {
 		return fmt.Errorf("extract: %w", err)
 	}

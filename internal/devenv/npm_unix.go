@@ -90,14 +90,14 @@ func lockCache(ctx context.Context, cache string) (unlock func(), err error) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
-			return func() { f.Close() }, nil
+			return func() { _ = f.Close() }, nil
 		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
+			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), ctx.Err())
 		case <-tick.C:
 		}
@@ -120,13 +120,13 @@ func fetchNPM(ctx context.Context, cfg *config, npm, cache, final string) error 
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 
 	tarball, err := packNPM(ctx, cfg, npm, tmp)
 	if err != nil {
 		return err
 	}
-	defer tarball.Close()
+	defer func() { _ = tarball.Close() }()
 	if err := checkIntegrity(tarball, cfg.npm.integrity); err != nil {
 		return err
 	}

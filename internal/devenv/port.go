@@ -10,12 +10,12 @@ import (
 func freePorts() ([]int, error) {
 	var ports []int
 	for range 8 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // binding a loopback port does not wait
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 		// Held until all are known, or the kernel could name the same port twice.
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil

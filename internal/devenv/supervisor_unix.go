@@ -37,6 +37,7 @@ func supervise(
 	for _, port := range ports {
 		list = append(list, strconv.Itoa(port))
 	}
+	//nolint:noctx // it must outlive every context, to clean up
 	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisorScript, name}, args...)...)
 	cmd.Dir = "/" // the working directory may be closed to the account, and must not be kept busy
 	// The environment is made anew: PG* variables steer both programs, LC_ALL decides the language of the log, and
@@ -62,7 +63,7 @@ func supervise(
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		stdin.Close()
+		_ = stdin.Close()
 		return nil, fmt.Errorf("run supervisor: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
@@ -85,20 +86,20 @@ func supervise(
 			}
 		}
 		// A line too long to scan must not block the supervisor.
-		io.Copy(io.Discard, stdout)
+		_, _ = io.Copy(io.Discard, stdout)
 		if err := cmd.Wait(); err != nil {
 			s.err = fmt.Errorf("stop postgres: %s is not removed: %w", name, err)
 		}
 		close(s.events)
 	}()
 	// A failure means that the supervisor is gone, which its events tell.
-	io.WriteString(stdin, password+"\n")
+	_, _ = io.WriteString(stdin, password+"\n")
 	return s, nil
 }
 
 // close ends the server and returns when it and its directory are gone.
 func (s *supervisor) close() error {
-	s.once.Do(func() { s.stdin.Close() })
+	s.once.Do(func() { _ = s.stdin.Close() })
 	<-s.done
 	return s.err
 }

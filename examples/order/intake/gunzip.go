@@ -48,7 +48,7 @@ func (g *gunzip) Read(p []byte) (int, error) {
 		if g.out > freeExpansion && g.out/maxExpansion > g.in.n {
 			return 0, fmt.Errorf("gzip expands more than %d times", maxExpansion)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = g.nextMember()
 		} else if err != nil {
 			err = gzipError(err)
@@ -82,7 +82,7 @@ func (g *gunzip) nextMember() error {
 func gzipError(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF:
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errors.New("gzip is truncated")
 	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader), errors.As(err, &corrupt):
 		return fmt.Errorf("gzip is corrupt: %w", err)

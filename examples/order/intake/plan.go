@@ -91,7 +91,7 @@ func (p *Plan) Invoices(ctx context.Context, reject func(Rejection)) iter.Seq2[r
 	}
 	return func(yield func(retail.Invoice, error) bool) {
 		err := p.deliver(ctx, reject, func(invoice retail.Invoice) bool { return yield(invoice, nil) })
-		if err != nil && err != errStopped {
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(retail.Invoice{}, readError(p.path, err))
 		}
 	}
@@ -164,7 +164,7 @@ func walk(ctx context.Context, src *source, good func(entry) error, bad func(Rej
 	}
 	for {
 		line, fields, err := rows.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return src.finish()
 		}
 		if err != nil {

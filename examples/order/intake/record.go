@@ -39,7 +39,7 @@ func newRecords(ctx context.Context, text io.Reader) (*records, error) {
 	r.csv.FieldsPerRecord = -1
 	r.csv.ReuseRecord = true
 	line, header, err := r.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, errors.New("is empty")
 	}
 	if err != nil {

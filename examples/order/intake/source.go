@@ -72,7 +72,7 @@ func (s *source) start(ctx context.Context, namedGzip bool) error {
 	raw := bufio.NewReaderSize(io.TeeReader(&contextReader{ctx, s.file}, s.sum), 64<<10)
 
 	magic, err := raw.Peek(len(gzipMagic))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return causeOf(err)
 	}
 	if len(magic) == 0 {
@@ -91,7 +91,7 @@ func (s *source) start(ctx context.Context, namedGzip bool) error {
 
 	text := bufio.NewReader(plain)
 	mark, err := text.Peek(len(byteOrderMark))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return causeOf(err)
 	}
 	if len(mark) == 0 {

@@ -17,13 +17,13 @@ type (
 	// Event is the closed set of facts about an order.
 	Event interface{ isOrder() }
 
-	// Placed: a customer has ordered these lines.
+	// Placed says that a customer has ordered these lines.
 	Placed struct {
 		Customer string        `json:"customer,omitempty"`
 		Lines    []retail.Line `json:"lines"`
 	}
 
-	// Extended: the order has further lines. A very long order is placed and
+	// Extended says that the order has further lines. A very long order is placed and
 	// extended in one append.
 	Extended struct {
 		Lines []retail.Line `json:"lines"`
@@ -57,7 +57,7 @@ func (o Order) Evolve(e Event) Order {
 	return o
 }
 
-// ErrDiffers: the order is placed already, with another customer or other lines.
+// ErrDiffers says that the order is placed already, with another customer or other lines.
 var ErrDiffers = errors.New("order is placed already, and differs")
 
 // Place asks for an order of these lines. Asking again for the same is no error

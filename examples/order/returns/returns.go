@@ -17,13 +17,13 @@ type (
 	// Event is the closed set of facts about a return.
 	Event interface{ isReturn() }
 
-	// Accepted: these lines, with negative quantities, were taken back.
+	// Accepted says that these lines, with negative quantities, were taken back.
 	Accepted struct {
 		Customer string        `json:"customer,omitempty"`
 		Lines    []retail.Line `json:"lines"`
 	}
 
-	// Extended: the return has further lines.
+	// Extended says that the return has further lines.
 	Extended struct {
 		Lines []retail.Line `json:"lines"`
 	}
@@ -55,7 +55,7 @@ func (r Return) Evolve(e Event) Return {
 	return r
 }
 
-// ErrDiffers: the return is accepted already, with other lines.
+// ErrDiffers says that the return is accepted already, with other lines.
 var ErrDiffers = errors.New("return is accepted already, and differs")
 
 // Accept asks to take these lines back. Asking again for the same is no error

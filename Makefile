@@ -1,0 +1,59 @@
+# Annals: make help lists what there is.
+#
+# Every target sets up what it needs: Go fetches modules and builds the pinned
+# tools; Postgres comes from DATABASE_URL, the machine's binaries or a pinned
+# package of binaries; the Kafka broker is one in process unless KAFKA_BROKERS
+# names others.
+
+GO ?= go
+# Flags for go test, such as GOTESTFLAGS='-race -v'.
+GOTESTFLAGS ?=
+DEMO_DIR ?= .annals/demo
+ORDERS ?= examples/order/testdata/orders.csv.gz
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## run the main job: import an order file, end to end, verified (ORDERS=file for your own)
+	@mkdir -p $(DEMO_DIR)
+	$(GO) run ./examples/order import --input $(ORDERS) --report $(DEMO_DIR)/report.csv --rejected $(DEMO_DIR)/rejected.csv --verify
+	@echo
+	@head -n 6 $(DEMO_DIR)/report.csv
+	@echo "... all of it: $(DEMO_DIR)/report.csv"
+
+.PHONY: test
+test: ## run every test (GOTESTFLAGS=-race for the race detector)
+	$(GO) test $(GOTESTFLAGS) ./...
+
+.PHONY: fault
+fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10 for longer)
+	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order/... ./internal/devenv/...
+
+.PHONY: lint
+lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fmt-check
+fmt-check: ## fail if a file is not formatted
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; fi
+
+.PHONY: generate
+generate: ## make generated files again: the order file of the example
+	$(GO) generate ./...
+
+.PHONY: install
+install: ## install the annals command
+	$(GO) install ./cmd/annals
+
+.PHONY: clean
+clean: ## remove what the other targets leave in the tree
+	rm -rf .annals bin

@@ -1,0 +1,149 @@
+package archtest
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/annals-go/annals"
+
+// allowed lists what each package may import directly beyond the standard
+// library: packages of this module by their path in it, others in full. A new
+// package starts with an empty line; adding to a line is a design decision.
+var allowed = map[string]string{
+	// leaves
+	"event":  "github.com/google/uuid",
+	"upcast": "",
+
+	// ports
+	"codec":      "event upcast",
+	"eventstore": "event",
+	"worker":     "event eventstore",
+	"aggregate":  "codec event eventstore",
+	"projection": "codec event eventstore worker",
+	"bus":        "event eventstore worker github.com/google/uuid",
+
+	// test kits
+	"codec/codectest":           "codec event",
+	"eventstore/eventstoretest": "event eventstore",
+	"worker/workertest":         "event eventstore worker",
+	"aggregate/aggregatetest":   "aggregate",
+	"projection/projectiontest": "codec event projection",
+	"bus/bustest":               "bus event worker",
+	"postgres/postgrestest":     "internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
+
+	// adapters
+	"memory":    "bus event eventstore worker",
+	"postgres":  "event eventstore worker github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool",
+	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
+
+	// environments for examples and tests
+	"internal/devenv":        "github.com/jackc/pgx/v5",
+	"internal/devenv/broker": "github.com/twmb/franz-go/pkg/kfake",
+	"internal/archtest":      "",
+}
+
+// mayImportAnything are the programs and what they are made of.
+var mayImportAnything = []string{"cli", "cmd/", "examples/"}
+
+// kits may be imported by tests, and by other kits that build on them, only.
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest"}
+
+func goList(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return string(out)
+}
+
+// imports returns what each package of the module imports.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for line := range strings.Lines(goList(t, "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, module+"/...")) {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0], module+"/")
+		for _, w := range words[1:] {
+			all[pkg] = append(all[pkg], strings.TrimPrefix(w, module+"/"))
+		}
+		all[pkg] = append(all[pkg], "")
+	}
+	return all
+}
+
+func ours(pkg string) bool {
+	_, ok := allowed[pkg]
+	return ok || free(pkg)
+}
+
+func free(pkg string) bool {
+	return slices.ContainsFunc(mayImportAnything, func(p string) bool { return pkg == strings.TrimSuffix(p, "/") || strings.HasPrefix(pkg, p) })
+}
+
+// TestImports: imports point one way.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for pkg, list := range imports(t) {
+		may, known := allowed[pkg]
+		if !known && !free(pkg) {
+			t.Errorf("%s: not in the table of internal/archtest: decide what it may import", pkg)
+			continue
+		}
+		for _, imp := range list {
+			first, _, _ := strings.Cut(imp, "/")
+			standard := !strings.Contains(first, ".") && !ours(imp)
+			if imp == "" || standard || slices.Contains(strings.Fields(may), imp) {
+				continue
+			}
+			if free(pkg) && !slices.Contains(kits, imp) {
+				continue
+			}
+			t.Errorf("%s imports %s, which its layer must not: see the table of internal/archtest", pkg, imp)
+		}
+	}
+}
+
+// linked returns the modules that a program which imports the packages links,
+// this one and the standard library excepted.
+func linked(t *testing.T, pkgs ...string) []string {
+	t.Helper()
+	args := []string{"-deps", "-f", `{{with .Module}}{{.Path}}{{end}}`}
+	for _, p := range pkgs {
+		args = append(args, module+"/"+p)
+	}
+	modules := strings.Fields(goList(t, args...))
+	slices.Sort(modules)
+	return slices.DeleteFunc(slices.Compact(modules), func(m string) bool { return m == module })
+}
+
+func TestCoreLinksOneModule(t *testing.T) {
+	t.Parallel()
+	got := linked(t, "aggregate", "memory", "projection", "bus", "aggregate/aggregatetest", "codec/codectest")
+	if want := []string{"github.com/google/uuid"}; !slices.Equal(got, want) {
+		t.Errorf("aggregate and memory link %v, want %v", got, want)
+	}
+}
+
+func TestPostgresLinksNoKafka(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range []string{"postgres", "postgres/postgrestest"} {
+		for _, m := range linked(t, pkg) {
+			if strings.HasPrefix(m, "github.com/twmb/") {
+				t.Errorf("%s links %s", pkg, m)
+			}
+		}
+	}
+}
+
+func TestKafkaLinksNoPostgres(t *testing.T) {
+	t.Parallel()
+	for _, m := range linked(t, "bus/kafka") {
+		if strings.HasPrefix(m, "github.com/jackc/") || strings.HasSuffix(m, "/kfake") {
+			t.Errorf("bus/kafka links %s", m)
+		}
+	}
+}
