@@ -2,8 +2,9 @@
 // without a checkpoint, for tests of handlers:
 //
 //	tx := ... // of a database of the test
+//	orders := projectiontest.With(order.Codec)
 //	projectiontest.Apply(t, Totals, tx,
-//		projectiontest.Event(order.Codec, "order-o-1", order.Placed{Cents: 1250}),
+//		orders.Event("order-o-1", order.Placed{Cents: 1250}),
 //		projectiontest.Stored("order-o-2", "order.placed", 1, `{"Euros":12}`))
 package projectiontest
 
@@ -16,15 +17,21 @@ import (
 	"github.com/annals-go/annals/projection"
 )
 
-// Given is an event to apply. Build it with Event or Stored.
+// Given is an event to apply. Build it with Events.Event or Stored.
 type Given struct {
 	stream string
 	encode func() (event.Raw, error)
 }
 
+// Events makes events of one family. Build it with With.
+type Events[E any] struct{ codec *codec.Codec[E] }
+
+// With returns the Events of a codec.
+func With[E any](c *codec.Codec[E]) Events[E] { return Events[E]{c} }
+
 // Event is an event of today, encoded and decoded on its way.
-func Event[E any](c *codec.Codec[E], stream string, e E) Given {
-	return Given{stream, func() (event.Raw, error) { return c.Encode(e) }}
+func (s Events[E]) Event(stream string, e E) Given {
+	return Given{stream, func() (event.Raw, error) { return s.codec.Encode(e) }}
 }
 
 // Stored is an event as it lies in the store, such as one of an old shape, as JSON.

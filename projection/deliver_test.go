@@ -1,0 +1,173 @@
+package projection_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/projection"
+	"github.com/annals-go/annals/projection/projectiontest"
+	"github.com/annals-go/annals/worker"
+)
+
+// script is a source that delivers what a test says.
+type script []worker.Delivery
+
+func (s script) Consume(ctx context.Context, to worker.Sink) error {
+	if _, err := to.Checkpoint(ctx); err != nil {
+		return err
+	}
+	for _, d := range s {
+		if err := to.Deliver(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func delivery(t *testing.T, source string, first int64, positions ...int) worker.Delivery {
+	t.Helper()
+	d := worker.Delivery{Part: "t/0", Source: source, Of: 3, First: first, Next: first + int64(len(positions))}
+	for _, p := range positions {
+		r := event.Recorded{Raw: paid(t, int64(p)), Stream: event.Stream{Category: "account", ID: "a"}, Version: event.Version(p), Position: event.Position(p)}
+		d.Events = append(d.Events, r)
+	}
+	return d
+}
+
+func TestDeliveries(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		script  script
+		effects string
+		offset  int64
+	}{
+		"in order":                       {script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 4)}, "1 3 4", 3},
+		"repeats after a crash":          {script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 1, 3, 4)}, "1 3 4", 5},
+		"repeats within a delivery":      {script{delivery(t, "x", 0, 1, 1, 3, 1, 3, 4)}, "1 3 4", 6},
+		"the same delivery twice":        {script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 0, 1, 3)}, "1 3", 2},
+		"an overtaken member":            {script{delivery(t, "x", 0, 1, 3, 4, 5), delivery(t, "x", 2, 4)}, "1 3 4 5", 4},
+		"a topic that was made again":    {script{delivery(t, "x", 0, 1, 3), delivery(t, "y", 0, 1, 3, 4)}, "1 3 4", 3},
+		"made again, filled only partly": {script{delivery(t, "x", 0, 1, 3), delivery(t, "y", 0, 1)}, "1 3", 1},
+	} {
+		l := &ledger{DB: memory.New()}
+		if err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.From(c.script)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []string
+		for _, e := range l.effects(t) {
+			position, _, _ := strings.Cut(e, "/")
+			got = append(got, position)
+		}
+		if strings.Join(got, " ") != c.effects {
+			t.Errorf("%s: effects %v, want %s", name, got, c.effects)
+		}
+		marks, err := l.Checkpoint(t.Context(), "totals")
+		if err != nil || marks["t/0"].Offset != c.offset {
+			t.Errorf("%s: marks %+v, %v, want offset %d", name, marks, err, c.offset)
+		}
+	}
+}
+
+func TestDeliveriesThatWouldSkip(t *testing.T) {
+	t.Parallel()
+	grown := delivery(t, "x", 2, 4)
+	grown.Of = 4
+	for name, second := range map[string]worker.Delivery{
+		"advance totals: part t/0 continues at 2, got a delivery from 3: rebuild the read model, or restore what is missing": delivery(t, "x", 3, 5),
+		"advance totals: part t/0 continues at 0, got a delivery from 1: rebuild the read model, or restore what is missing": delivery(t, "y", 1, 5),
+		"advance totals: part t/0 is one of 4, but the checkpoint was made with 3: rebuild the read model":                   grown,
+	} {
+		l := &ledger{DB: memory.New()}
+		err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.From(script{delivery(t, "x", 0, 1, 3), second}))
+		if err == nil || err.Error() != name {
+			t.Errorf("Run = %v, want %s", err, name)
+		}
+		if got := l.effects(t); len(got) != 2 {
+			t.Errorf("effects %v, want those of the first delivery alone", got)
+		}
+	}
+}
+
+func TestSourcesAreNotMixed(t *testing.T) {
+	t.Parallel()
+	l := &ledger{DB: memory.New()}
+	l.append(t, "account-a", paid(t, 1))
+	if err := l.projection("a").CatchUp(t.Context(), l.DB, silent); err != nil {
+		t.Fatal(err)
+	}
+	err := l.projection("a").Run(t.Context(), l.DB, silent, projection.From(script{}))
+	if text := `run a: part "" of its checkpoint: checkpoint was made from another kind of source`; !errors.Is(err, projection.ErrOtherSource) || err.Error() != text {
+		t.Errorf("Run = %v, want %s", err, text)
+	}
+	if err := l.projection("b").Run(t.Context(), l.DB, silent, projection.From(script{delivery(t, "x", 0, 1)})); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.projection("b").Run(t.Context(), l.DB, silent); !errors.Is(err, projection.ErrOtherSource) {
+		t.Errorf("Run = %v, want ErrOtherSource", err)
+	}
+}
+
+func TestOptionErrors(t *testing.T) {
+	t.Parallel()
+	l := &ledger{DB: memory.New()}
+	for text, o := range map[string]projection.Option{
+		"run totals: option WithBatch: 0: want 1 to 10000":                     projection.WithBatch(0),
+		"run totals: option WithBatchTimeout: 0s: want at least 1ms":           projection.WithBatchTimeout(0),
+		"run totals: option WithRetry: retry: Attempts is -1, want at least 0": projection.WithRetry(worker.Retry{Attempts: -1}),
+		"run totals: option WithLogger: the logger is nil":                     projection.WithLogger(nil),
+		"run totals: option From: the source is nil":                           projection.From(nil),
+	} {
+		if err := l.projection("totals").Run(t.Context(), l.DB, o); err == nil || err.Error() != text {
+			t.Errorf("Run = %v, want %s", err, text)
+		}
+	}
+	defer func() {
+		if got, text := fmt.Sprint(recover()), `projection: New("") with 0 handlers: want a name and a handler`; got != text {
+			t.Errorf("panic %q, want %q", got, text)
+		}
+	}()
+	projection.New[*memory.Tx]("")
+}
+
+func TestProjectiontest(t *testing.T) {
+	t.Parallel()
+	l := &ledger{DB: memory.New()}
+	tx := l.Begin()
+	projectiontest.Apply(t, l.projection("totals"), tx,
+		projectiontest.With(Codec).Event("account-a", Paid{Cents: 5}),
+		projectiontest.Stored("account-a", "account.paid", 1, `{"Euros":2}`),
+		projectiontest.With(foreignCodec).Event("foreign-x", Other{}))
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, l.effects(t), "1/0 {5}", "2/0 {200}", "2/1 {was euros}")
+	got := projectiontest.Record(t, projectiontest.Stored("account-a", "account.noted", 1, `{}`), projectiontest.Stored("account-a", "account.noted", 1, `{}`))
+	if got[1].Version != 2 || got[1].Position != 2 || !got[1].RecordedTime.After(got[0].RecordedTime) || got[1].RecordedTime.Year() > time.Now().Year()+100 {
+		t.Errorf("Record = %v", got)
+	}
+}
+
+func ExampleProjection_CatchUp() {
+	ctx := context.Background()
+	db := memory.New()
+	raw, _ := Codec.Encode(Paid{Cents: 1250})
+	_, _ = db.Append(ctx, event.Stream{Category: "account", ID: "a-1"}, eventstore.Any(), raw)
+
+	total := int64(0)
+	totals := projection.New("totals", projection.On(Codec, func(_ context.Context, _ *memory.Tx, e event.Of[Event]) error {
+		if paid, ok := e.Data.(Paid); ok {
+			total += paid.Cents
+		}
+		return nil
+	}))
+	err := totals.CatchUp(ctx, db)
+	fmt.Println(total, err)
+	// Output: 1250 <nil>
+}
