@@ -168,12 +168,13 @@ func (c config) migrations() ([]Migration, error) {
 	return out, nil
 }
 
-// Names are folded by nobody and quoted by nobody: lower case only.
+// Lower case only, so that a name means the same quoted and unquoted.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// sql fills the schema and the lock namespace into a statement.
+// sql fills the schema and the lock namespace into a statement. The name is
+// quoted, because it may be a word of the language.
 func (c config) sql(text string) string {
-	return strings.NewReplacer("{{schema}}", c.schema, "{{namespace}}", fmt.Sprint(c.namespace)).Replace(text)
+	return strings.NewReplacer("{{schema}}", `"`+c.schema+`"`, "{{namespace}}", fmt.Sprint(c.namespace)).Replace(text)
 }
 
 // namespace is the upper 16 bits of the lock keys of a schema: never 0, where
