@@ -41,6 +41,7 @@ func (j *importJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	totals := &totals{validated: time.Since(began)}
 	rejected, err := intake.CreateRejected(j.rejected)
 	if err != nil {
 		return err
@@ -52,7 +53,6 @@ func (j *importJob) run(ctx context.Context) error {
 	}
 	defer p.close()
 
-	totals := &totals{validated: time.Since(began)}
 	if err := j.transport(ctx, p, plan, rejected, totals); err != nil {
 		return err
 	}
@@ -88,6 +88,9 @@ func (j *importJob) check() error {
 	}
 	if info, err := os.Stat(filepath.Dir(j.report)); err != nil || !info.IsDir() {
 		return fmt.Errorf("--report %s: its directory does not exist", j.report)
+	}
+	if info, err := os.Stat(j.report); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("--report %s: exists and is not a regular file", j.report)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +18,7 @@ import (
 	"github.com/annals-go/annals/aggregate"
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/examples/order/order"
 	"github.com/annals-go/annals/examples/order/returns"
 	"github.com/annals-go/annals/examples/order/sales"
@@ -41,6 +43,7 @@ type pipeline struct {
 	relay   *bus.Relay
 	sales   *projection.Projection[pgx.Tx]
 	source  worker.Source
+	topics  map[string]string // their ids
 	meter   *meter
 	closers []func()
 }
@@ -91,7 +94,7 @@ func openPipeline(ctx context.Context, writers int) (_ *pipeline, err error) {
 	return p, p.assemble(ctx, seeds)
 }
 
-func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) error {
+func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) (err error) {
 	p.db = postgres.New(p.pool, postgres.WithPollInterval(10*time.Millisecond))
 	p.orders = aggregate.New[order.Order](p.db, order.Category, order.Codec)
 	p.returns = aggregate.New[returns.Return](p.db, returns.Category, returns.Codec)
@@ -100,7 +103,7 @@ func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) error {
 	p.sales = sales.Projection(sales.Schema)
 	p.source = kafka.NewConsumer("order-example-sales", topics, seeds)
 	// Both topics at once: a consumer waits for a topic that has no event yet.
-	_, err := publisher.Topics(ctx, topics...)
+	p.topics, err = publisher.Topics(ctx, topics...)
 	return err
 }
 
@@ -130,7 +133,7 @@ func (p *pipeline) await(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if published(relayed, int64(head)) {
+		if published(relayed, head, p.topics) {
 			applied, err := p.db.Checkpoint(ctx, p.sales.Name())
 			if err != nil {
 				return err
@@ -148,10 +151,13 @@ func (p *pipeline) await(ctx context.Context) error {
 }
 
 // published reports whether every mark of the relay, that of each topic too, has
-// reached the head. An empty log has no marks.
-func published(c worker.Checkpoint, head int64) bool {
-	for _, m := range c {
-		if int64(m.Position) < head {
+// reached the head. An empty log has no marks. A mark that names another id than
+// the topic has now says what a deleted topic held: the relay, once it has
+// looked, fills the new one.
+func published(c worker.Checkpoint, head event.Position, ids map[string]string) bool {
+	for part, m := range c {
+		_, topic, _ := strings.Cut(part, "/")
+		if id, ours := ids[topic]; m.Position < head || ours && m.Source != id {
 			return false
 		}
 	}
