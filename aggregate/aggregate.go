@@ -151,6 +151,7 @@ func (r *Repository[S, E]) attempt(ctx context.Context, id string, decide func(S
 			return Result{}, fmt.Errorf("execute on %s: %w", r.stream(id), err)
 		}
 		raws[i].Metadata = metadata
+		raws[i].Metadata.ID = event.NewID()
 	}
 	res, err := r.store.Append(ctx, r.stream(id), eventstore.Exactly(at.Version), raws...)
 	if err != nil {

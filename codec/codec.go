@@ -85,7 +85,6 @@ func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
 			panic(fmt.Sprintf("codec: %v is named both %s and %s", t, other, name))
 		}
 		c.names[t] = name
-		c.families[event.Family(name)] = true
 		current[name] = t
 	}
 	chain, err := upcast.NewChain(current, rules...)
@@ -93,6 +92,9 @@ func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
 		panic(fmt.Sprintf("codec: %v", err))
 	}
 	c.chain = chain
+	for name := range chain.Names {
+		c.families[event.Family(name)] = true
+	}
 	return c
 }
 
@@ -147,7 +149,8 @@ func (c *Codec[E]) decode(r event.Raw) ([]any, error) {
 }
 
 // Covers reports whether events of this name belong to the codec: its family
-// (the part before the first dot) is that of one of the Types. An event that is
+// (the part before the first dot) is that of one of the Types, or of a name that
+// an upcaster leads from. An event that is
 // covered but not known was stored by a newer program and must not be skipped;
 // one that is not covered belongs to somebody else.
 func (c *Codec[E]) Covers(name string) bool { return c.families[event.Family(name)] }

@@ -101,6 +101,8 @@ const DefaultPage = 500
 
 // Page is one read of the log.
 type Page struct {
+	// After is that of the query.
+	After  event.Position
 	Events []event.Recorded
 	// Next is the After of the query for the next page. It is After itself when
 	// the page is empty.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/annals-go/annals/bus"
@@ -65,7 +66,7 @@ func (b *Broker) Publish(ctx context.Context, messages []bus.Message) error {
 		}
 		h := fnv.New32a()
 		_, _ = h.Write(m.Key)
-		p := int(h.Sum32()) % len(t.partitions)
+		p := h.Sum32() % uint32(len(t.partitions))
 		t.partitions[p] = append(t.partitions[p], m)
 	}
 	close(b.grown)
@@ -100,6 +101,12 @@ func (b *Broker) Source(topics ...string) worker.Source { return &brokerSource{b
 type brokerSource struct {
 	*Broker
 	names []string
+}
+
+// Owns implements worker.Source.
+func (s *brokerSource) Owns(part string) bool {
+	i := strings.LastIndexByte(part, '/')
+	return i >= 0 && slices.Contains(s.names, part[:i])
 }
 
 // Consume implements worker.Source.

@@ -67,6 +67,11 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 		return fmt.Errorf("advance %s: %w", name, ErrTxDone)
 	}
 	next.Revision = at.Revision + 1
-	tx.commit(func() { d.marks[key] = next })
-	return nil
+	return tx.commit(func() error {
+		if have := d.marks[key].Revision; have != at.Revision {
+			return fmt.Errorf("advance %s: part %q is at revision %d, not %d: %w", name, part, have, at.Revision, worker.ErrFenced)
+		}
+		d.marks[key] = next
+		return nil
+	})
 }

@@ -134,7 +134,7 @@ func selected(all []event.Recorded, q eventstore.StreamQuery) []event.Recorded {
 // ReadLog implements eventstore.Log.
 func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
 	if err := ctx.Err(); err != nil {
-		return eventstore.Page{Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
 	}
 	if q.Limit <= 0 {
 		q.Limit = eventstore.DefaultPage
@@ -143,7 +143,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	defer d.mu.Unlock()
 	from := min(max(int(q.After), 0), len(d.log))
 	to := min(from+q.Limit, len(d.log))
-	page := eventstore.Page{Events: slices.Clone(d.log[from:to]), Next: q.After}
+	page := eventstore.Page{After: q.After, Events: slices.Clone(d.log[from:to]), Next: q.After}
 	if n := len(page.Events); n > 0 {
 		page.Next = page.Events[n-1].Position
 	}

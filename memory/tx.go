@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -37,8 +38,7 @@ func (t *Tx) Commit() error {
 	if t.done {
 		return ErrTxDone
 	}
-	t.commit(func() {})
-	return nil
+	return t.commit(func() error { return nil })
 }
 
 // Rollback drops the appends. After Commit it does nothing, so it can be deferred.
@@ -47,21 +47,25 @@ func (t *Tx) Rollback() {
 	t.end()
 }
 
-// commit publishes the appends, and what also does, in one moment.
-func (t *Tx) commit(also func()) {
+// commit publishes the appends, and what also does, in one moment. If that
+// fails, nothing is published.
+func (t *Tx) commit(also func() error) error {
+	defer t.end()
 	d := t.db
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := also(); err != nil {
+		return err
+	}
 	for _, r := range t.staged {
 		d.log = append(d.log, r)
 		d.streams[r.Stream] = append(d.streams[r.Stream], r.Position)
 	}
-	also()
 	if len(t.staged) > 0 {
 		close(d.grown)
 		d.grown = make(chan struct{})
 	}
-	d.mu.Unlock()
-	t.end()
+	return nil
 }
 
 func (t *Tx) end() {
@@ -126,9 +130,17 @@ func (t *Tx) stage(ctx context.Context, s event.Stream, at event.Version, prepar
 		head++
 		raw := p.Raw
 		raw.Payload = slices.Clone(raw.Payload)
+		raw.Metadata = restored(p)
 		t.staged = append(t.staged, event.Recorded{Raw: raw, Stream: s, Version: at, Position: head, RecordedTime: now})
 	}
 	return eventstore.Result{Version: at, Position: head}
+}
+
+// restored is the metadata as a store of bytes gives it back.
+func restored(p eventstore.Prepared) event.Metadata {
+	m := event.Metadata{ID: p.Metadata.ID}
+	_ = json.Unmarshal(p.StoredMetadata, &m) // Prepare has just written it
+	return m
 }
 
 // repeat finds out whether the append was made before: all ids in a row with

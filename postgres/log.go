@@ -32,7 +32,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	}
 	page, err := d.readLog(ctx, q)
 	if err != nil {
-		return eventstore.Page{Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, missing(err))
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, missing(err))
 	}
 	return page, nil
 }
@@ -49,7 +49,7 @@ func (d *DB) readLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 		}
 		events = events[:finalUpTo(q.After, events, bound)]
 	}
-	page := eventstore.Page{Events: events, Next: q.After}
+	page := eventstore.Page{After: q.After, Events: events, Next: q.After}
 	if n := len(events); n > 0 {
 		page.Next = events[n-1].Position
 	}

@@ -31,6 +31,13 @@ func (s script) Consume(ctx context.Context, to worker.Sink) error {
 	return nil
 }
 
+func (s script) Owns(part string) bool { return strings.HasPrefix(part, "t/") }
+
+// other reads a topic of another name.
+type other struct{ script }
+
+func (other) Owns(part string) bool { return strings.HasPrefix(part, "u/") }
+
 func delivery(t *testing.T, source string, first int64, positions ...int) worker.Delivery {
 	t.Helper()
 	d := worker.Delivery{Part: "t/0", Source: source, Of: 3, First: first, Next: first + int64(len(positions))}
@@ -68,7 +75,7 @@ func TestDeliveries(t *testing.T) {
 		if strings.Join(got, " ") != c.effects {
 			t.Errorf("%s: effects %v, want %s", name, got, c.effects)
 		}
-		marks, err := l.Checkpoint(t.Context(), "totals")
+		marks, err := l.Checkpoint(t.Context(), "projection/totals")
 		if err != nil || marks["t/0"].Offset != c.offset {
 			t.Errorf("%s: marks %+v, %v, want offset %d", name, marks, err, c.offset)
 		}
@@ -80,9 +87,9 @@ func TestDeliveriesThatWouldSkip(t *testing.T) {
 	grown := delivery(t, "x", 2, 4)
 	grown.Of = 4
 	for name, second := range map[string]worker.Delivery{
-		"advance totals: part t/0 continues at 2, got a delivery from 3: rebuild the read model, or restore what is missing": delivery(t, "x", 3, 5),
-		"advance totals: part t/0 continues at 0, got a delivery from 1: rebuild the read model, or restore what is missing": delivery(t, "y", 1, 5),
-		"advance totals: part t/0 is one of 4, but the checkpoint was made with 3: rebuild the read model":                   grown,
+		"advance projection/totals: part t/0 continues at 2, got a delivery from 3: rebuild the read model, or restore what is missing": delivery(t, "x", 3, 5),
+		"advance projection/totals: part t/0 continues at 0, got a delivery from 1: rebuild the read model, or restore what is missing": delivery(t, "y", 1, 5),
+		"advance projection/totals: part t/0 is one of 4, but the checkpoint was made with 3: rebuild the read model":                   grown,
 	} {
 		l := &ledger{DB: memory.New()}
 		err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.From(script{delivery(t, "x", 0, 1, 3), second}))
@@ -95,6 +102,74 @@ func TestDeliveriesThatWouldSkip(t *testing.T) {
 	}
 }
 
+// flaky is a source that fails a number of times between deliveries.
+type flaky struct {
+	script
+	failures int
+	calls    *int
+}
+
+func (s flaky) Consume(ctx context.Context, to worker.Sink) error {
+	n := *s.calls
+	*s.calls++
+	if round := s.failures + 1; n%round != s.failures {
+		return errors.New("broker is away")
+	} else if i := n / round; i < len(s.script) {
+		if err := to.Deliver(ctx, s.script[i]); err != nil {
+			return err
+		}
+		return errors.New("connection is lost")
+	}
+	return nil
+}
+
+// P13: a source that fails is started again; attempts count from the last
+// delivery.
+func TestSourceIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	l := &ledger{DB: memory.New()}
+	source := flaky{script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 4), delivery(t, "x", 3, 5)}, 2, new(int)}
+	retry := projection.WithRetry(worker.Retry{Attempts: 4, Base: 1, Cap: 1})
+	if err := l.projection("totals").Run(t.Context(), l.DB, silent, retry, projection.From(source)); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.effects(t); len(got) != 4 {
+		t.Errorf("effects %v, want 4", got)
+	}
+	source.failures, *source.calls = 9, 0
+	err := l.projection("totals").Run(t.Context(), l.DB, silent, retry, projection.From(source))
+	if text := "projection/totals: 4 attempts: broker is away"; err == nil || err.Error() != text {
+		t.Errorf("Run = %v, want %s", err, text)
+	}
+}
+
+// A mark that is set back under a running projection, as for a rebuild, must
+// not make it skip what lies between.
+func TestMarkThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	l := &ledger{DB: memory.New()}
+	l.append(t, "account-a", paid(t, 1), paid(t, 2), paid(t, 3))
+	p := l.projection("totals")
+	setBack := false
+	l.fail = func(e event.Of[Event]) error {
+		if e.Position == 3 && !setBack {
+			setBack = true
+			c, err := l.Checkpoint(t.Context(), p.Name())
+			if err != nil {
+				return err
+			}
+			mark := c[""]
+			mark.Position = 0
+			return errors.Join(l.SaveCheckpoint(t.Context(), p.Name(), worker.Checkpoint{"": mark}), worker.ErrFenced)
+		}
+		return nil
+	}
+	if err := p.CatchUp(t.Context(), l.DB, silent, projection.WithBatch(1)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, l.effects(t), "1/0 {1}", "2/0 {2}", "1/0 {1}", "2/0 {2}", "3/0 {3}")
+}
+
 func TestSourcesAreNotMixed(t *testing.T) {
 	t.Parallel()
 	l := &ledger{DB: memory.New()}
@@ -103,11 +178,16 @@ func TestSourcesAreNotMixed(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := l.projection("a").Run(t.Context(), l.DB, silent, projection.From(script{}))
-	if text := `run a: part "" of its checkpoint: checkpoint was made from another kind of source`; !errors.Is(err, projection.ErrOtherSource) || err.Error() != text {
+	if text := `run projection/a: part "" of its checkpoint: checkpoint was made from another source`; !errors.Is(err, projection.ErrOtherSource) || err.Error() != text {
 		t.Errorf("Run = %v, want %s", err, text)
 	}
 	if err := l.projection("b").Run(t.Context(), l.DB, silent, projection.From(script{delivery(t, "x", 0, 1)})); err != nil {
 		t.Fatal(err)
+	}
+	renamed := delivery(t, "x", 0, 1)
+	renamed.Part = "u/0"
+	if err := l.projection("b").Run(t.Context(), l.DB, silent, projection.From(other{script{renamed}})); !errors.Is(err, projection.ErrOtherSource) {
+		t.Errorf("Run from another topic = %v, want ErrOtherSource", err)
 	}
 	if err := l.projection("b").Run(t.Context(), l.DB, silent); !errors.Is(err, projection.ErrOtherSource) {
 		t.Errorf("Run = %v, want ErrOtherSource", err)
@@ -118,11 +198,11 @@ func TestOptionErrors(t *testing.T) {
 	t.Parallel()
 	l := &ledger{DB: memory.New()}
 	for text, o := range map[string]projection.Option{
-		"run totals: option WithBatch: 0: want 1 to 10000":                     projection.WithBatch(0),
-		"run totals: option WithBatchTimeout: 0s: want at least 1ms":           projection.WithBatchTimeout(0),
-		"run totals: option WithRetry: retry: Attempts is -1, want at least 0": projection.WithRetry(worker.Retry{Attempts: -1}),
-		"run totals: option WithLogger: the logger is nil":                     projection.WithLogger(nil),
-		"run totals: option From: the source is nil":                           projection.From(nil),
+		"run projection/totals: option WithBatch: 0: want 1 to 10000":                     projection.WithBatch(0),
+		"run projection/totals: option WithBatchTimeout: 0s: want at least 1ms":           projection.WithBatchTimeout(0),
+		"run projection/totals: option WithRetry: retry: Attempts is -1, want at least 0": projection.WithRetry(worker.Retry{Attempts: -1}),
+		"run projection/totals: option WithLogger: the logger is nil":                     projection.WithLogger(nil),
+		"run projection/totals: option From: the source is nil":                           projection.From(nil),
 	} {
 		if err := l.projection("totals").Run(t.Context(), l.DB, o); err == nil || err.Error() != text {
 			t.Errorf("Run = %v, want %s", err, text)

@@ -41,9 +41,10 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
-// ErrOtherSource says that the checkpoint was made from another kind of source, the log
-// or a partitioned one. Rebuild the read model under a new name to change it.
-var ErrOtherSource = errors.New("checkpoint was made from another kind of source")
+// ErrOtherSource says that the checkpoint was made from something that this run does
+// not read: the log instead of a source, a source instead of the log, or a topic
+// that the source has no more. Rebuild the read model under a new name.
+var ErrOtherSource = errors.New("checkpoint was made from another source")
 
 // Projection applies events to a read model in transactions of type Tx. It is
 // immutable and safe for concurrent use.
@@ -88,10 +89,12 @@ func New[Tx any](name string, handlers ...Handler[Tx]) *Projection[Tx] {
 	if name == "" || len(handlers) == 0 {
 		panic(fmt.Sprintf("projection: New(%q) with %d handlers: want a name and a handler", name, len(handlers)))
 	}
-	return &Projection[Tx]{name, handlers}
+	// The kind is part of the name, so that a relay and a projection of one name
+	// do not share a checkpoint.
+	return &Projection[Tx]{"projection/" + name, handlers}
 }
 
-// Name returns the name of the projection and of its checkpoint.
+// Name returns the name of the checkpoint: "projection/" and the given name.
 func (p *Projection[Tx]) Name() string { return p.name }
 
 // Apply calls the handlers for each event, in the given order, in a transaction
@@ -123,7 +126,7 @@ func (p *Projection[Tx]) Run(ctx context.Context, db worker.Store[Tx], opts ...O
 		return err
 	}
 	if r.source != nil {
-		return r.source.Consume(ctx, r)
+		return r.consume(ctx)
 	}
 	return r.loop().Run(ctx)
 }

@@ -253,7 +253,7 @@ func TestFromBroker(t *testing.T) {
 			case err := <-ended:
 				t.Fatalf("Run = %v", err)
 			}
-			offset = read(t, l.DB, "totals", broker)
+			offset = read(t, l.DB, p.Name(), broker)
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -17,7 +18,8 @@ const logPart = ""
 type runner[Tx any] struct {
 	*Projection[Tx]
 	options
-	db worker.Store[Tx]
+	db        worker.Store[Tx]
+	delivered atomic.Int64
 }
 
 func (r *runner[Tx]) loop() worker.Loop {
@@ -33,8 +35,8 @@ func (r *runner[Tx]) loop() worker.Loop {
 
 func (r *runner[Tx]) applyPage(ctx context.Context, page eventstore.Page) error {
 	return r.advance(ctx, logPart, page.Events, func(at worker.Mark) (worker.Mark, error) {
-		if at.Position >= page.Next {
-			return at, worker.ErrFenced // another process applied this page, or more
+		if at.Position >= page.Next || at.Position < page.After {
+			return at, worker.ErrFenced // another process applied this page, or the mark was set back
 		}
 		return worker.Mark{Position: page.Next}, nil
 	})
@@ -42,11 +44,11 @@ func (r *runner[Tx]) applyPage(ctx context.Context, page eventstore.Page) error 
 
 // Checkpoint implements worker.Sink.
 func (r *runner[Tx]) Checkpoint(ctx context.Context) (worker.Checkpoint, error) {
-	return r.checkpoint(ctx, func(part string) bool { return part != logPart })
+	return r.checkpoint(ctx, r.source.Owns)
 }
 
-// checkpoint refuses marks of the other kind of source: the events that they
-// stand for would be applied a second time.
+// checkpoint refuses marks of the log, or of topics, that this run does not
+// read: the events that they stand for would be applied a second time.
 func (r *runner[Tx]) checkpoint(ctx context.Context, own func(part string) bool) (worker.Checkpoint, error) {
 	c, err := r.db.Checkpoint(ctx, r.name)
 	if err != nil {
@@ -60,16 +62,41 @@ func (r *runner[Tx]) checkpoint(ctx context.Context, own func(part string) bool)
 	return c, nil
 }
 
+// consume runs the source until ctx ends, and again when it fails for a reason
+// that may pass. Attempts count from the last delivery that took effect.
+func (r *runner[Tx]) consume(ctx context.Context) error {
+	for {
+		before, worked := r.delivered.Load(), false
+		err := r.retry.Do(ctx, r.log, r.name, func() error {
+			if worked = r.delivered.Load() != before; worked {
+				return nil // begin to count anew
+			}
+			return r.source.Consume(ctx, r)
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !worked:
+			return err
+		}
+	}
+}
+
 // Deliver implements worker.Sink: it applies what is new in the delivery and
 // moves the mark of the part, in one transaction.
 func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
-	return r.retry.Do(ctx, r.log, r.name+" "+d.Part, func() error {
+	err := r.retry.Do(ctx, r.log, r.name+" "+d.Part, func() error {
 		ctx, cancel := worker.Detach(ctx, r.timeout)
 		defer cancel()
 		return r.advance(ctx, d.Part, d.Events, func(at worker.Mark) (worker.Mark, error) {
 			return r.next(at, d)
 		})
 	})
+	if err != nil {
+		return worker.Permanent(err) // it has had its retries
+	}
+	r.delivered.Add(1)
+	return nil
 }
 
 // next returns the mark after a delivery. The events of a part come in the

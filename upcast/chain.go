@@ -90,6 +90,26 @@ func (c *Chain) Shapes(yield func(name string, schema int) bool) {
 	}
 }
 
+// Names calls yield for every name that the chain knows, once each and in no
+// order: those with a shape, those that are renamed, those that are dropped.
+func (c *Chain) Names(yield func(name string) bool) {
+	seen := map[string]bool{}
+	for s := range c.shapes {
+		seen[s.name] = true
+	}
+	for name := range c.renamed {
+		seen[name] = true
+	}
+	for name := range c.dropped {
+		seen[name] = true
+	}
+	for name := range seen {
+		if !yield(name) {
+			return
+		}
+	}
+}
+
 // Lift turns a value of a stored shape into values of current types: one, more
 // (split) or none. An upcaster that panics, or gives a type it did not
 // declare, is an error that names it.

@@ -12,7 +12,8 @@ import (
 type Hooks struct {
 	// Applied: the events have taken effect and the mark is stored (a read
 	// model was committed, a broker has acknowledged). Repeated events, which
-	// had no effect again, are not among them.
+	// had no effect again, are not among them. A batch whose commit took effect but
+	// whose answer was lost is not told of.
 	Applied func(Applied)
 }
 

@@ -51,6 +51,9 @@ func (l Loop) run(ctx context.Context, to *event.Position) error {
 			at, idle, err = l.step(ctx, at, &started)
 			return err
 		})
+		if err == nil && !started {
+			pause(ctx, l.Retry.Wait(1)) // fenced: let the other one get ahead
+		}
 		if err == nil && started && to != nil && at >= *to {
 			return nil
 		}
@@ -68,13 +71,15 @@ func (l Loop) run(ctx context.Context, to *event.Position) error {
 func (l Loop) step(ctx context.Context, at event.Position, started *bool) (event.Position, bool, error) {
 	ok := *started
 	*started = false
+	reading, cancel := context.WithTimeout(ctx, l.timeout())
+	defer cancel()
 	if !ok {
 		var err error
-		if at, err = l.Start(ctx); err != nil {
+		if at, err = l.Start(reading); err != nil {
 			return at, false, err
 		}
 	}
-	page, err := l.Log.ReadLog(ctx, eventstore.LogQuery{After: at, Limit: l.Batch})
+	page, err := l.Log.ReadLog(reading, eventstore.LogQuery{After: at, Limit: l.Batch})
 	if err != nil {
 		return at, false, err
 	}
@@ -92,9 +97,23 @@ func (l Loop) step(ctx context.Context, at event.Position, started *bool) (event
 
 // apply outlives ctx, so that a batch is finished when the worker is told to stop.
 func (l Loop) apply(ctx context.Context, page eventstore.Page) error {
-	ctx, cancel := Detach(ctx, l.Timeout)
+	ctx, cancel := Detach(ctx, l.timeout())
 	defer cancel()
 	return l.Apply(ctx, page)
+}
+
+func (l Loop) timeout() time.Duration {
+	if l.Timeout == 0 {
+		return DefaultBatchTimeout
+	}
+	return l.Timeout
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // Detach returns a context that goes on when ctx ends and has a deadline of

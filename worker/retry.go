@@ -82,10 +82,8 @@ func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() 
 		}
 		wait := r.Wait(n)
 		log.WarnContext(ctx, "retrying", "what", what, "attempt", n, "wait", wait, "error", err)
-		select {
-		case <-ctx.Done():
+		if pause(ctx, wait); ctx.Err() != nil {
 			return err
-		case <-time.After(wait):
 		}
 	}
 }

@@ -83,10 +83,13 @@ type Store[Tx any] interface {
 type Source interface {
 	// Consume delivers until ctx ends, and then returns nil after the last
 	// delivery has returned. Before it delivers from a part it asks the sink for
-	// the checkpoint, and begins where the mark of the part says, or at the
-	// oldest event if there is none or it is of another incarnation. Deliveries
+	// the checkpoint, and begins where the mark of the part says, or at
+	// the first event there ever was if there is none or it is of another
+	// incarnation; what the source has lost of it is an error. Deliveries
 	// of one part do not overlap. It returns the first error of the sink.
 	Consume(ctx context.Context, to Sink) error
+	// Owns reports whether a part of a checkpoint is one of this source's.
+	Owns(part string) bool
 }
 
 // Sink takes what a Source delivers.

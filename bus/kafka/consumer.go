@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,13 +37,16 @@ func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
 	return &Consumer{group, topics, opts}
 }
 
+// Owns implements worker.Source: a part is named topic/partition.
+func (c *Consumer) Owns(part string) bool { return slices.Contains(c.topics, topicOf(part)) }
+
 // Consume implements worker.Source. It first waits until the topics exist. A
 // record that no relay has made, an offset that the broker has lost, and a
-// topic that is made again while it is read, are errors.
+// topic that grows or is made again while it is read, are errors.
 func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	m := &member{Consumer: c, to: to, stop: cancel, parts: map[string]*assigned{}}
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	m := &member{Consumer: c, to: to, stop: stop, parts: map[string]*assigned{}}
 	client, err := kgo.NewClient(append(append([]kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond)}, c.opts...),
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.topics...),
@@ -52,92 +57,20 @@ func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
 		kgo.AdjustFetchOffsetsFn(m.begin),
 	)...)
 	if err != nil {
-		return fmt.Errorf("consume as %s: %w", c.group, err)
+		return fmt.Errorf("consume as %s: %w", c.group, worker.Permanent(err))
 	}
 	defer client.CloseAllowingRebalance()
 	m.client = client
-	if err = m.await(ctx); err == nil {
-		err = m.poll(ctx)
+	if _, err = await(inner, client, c.topics); err == nil {
+		err = m.poll(inner)
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		err = cause
-	} else if ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("consume as %s: %w", c.group, err)
+	if cause := context.Cause(inner); cause != nil {
+		err = cause // of begin, which can only stop the others
 	}
-	return nil
-}
-
-// member is one Consume.
-type member struct {
-	*Consumer
-	to     worker.Sink
-	stop   context.CancelCauseFunc
-	client *kgo.Client
-	parts  map[string]*assigned // written by begin, read by poll: never at once, because a poll blocks rebalances
-}
-
-// assigned is a partition that this member reads.
-type assigned struct {
-	id   string // of the topic
-	of   int
-	next int64
-}
-
-// await returns when all topics exist.
-func (m *member) await(ctx context.Context) error {
-	for {
-		_, missing, err := describe(ctx, m.client, m.topics)
-		if err != nil || len(missing) == 0 {
-			return err
-		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-// begin sets where to read partitions that were just assigned. The group's own
-// offsets are not asked: what has taken effect is known in the checkpoint only.
-func (m *member) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	marks, err := m.to.Checkpoint(ctx)
-	if err != nil {
-		return nil, m.fail(ctx, err)
-	}
-	topics, _, err := describe(ctx, m.client, m.topics)
-	if err != nil {
-		return nil, m.fail(ctx, err)
-	}
-	for topic, partitions := range offsets {
-		t, ok := topics[topic]
-		if !ok {
-			return nil, m.fail(ctx, fmt.Errorf("topic %s is gone", topic))
-		}
-		for partition := range partitions {
-			part := partName(topic, partition)
-			mark := marks[part]
-			if mark.Of != 0 && mark.Of != t.partitions {
-				return nil, m.fail(ctx, worker.Permanent(&worker.PartsError{Name: m.group, Part: part, Was: mark.Of, Is: t.partitions}))
-			}
-			a := &assigned{id: t.id, of: t.partitions}
-			if mark.Source == a.id {
-				a.next = mark.Offset
-			}
-			m.parts[part] = a
-			partitions[partition] = kgo.NewOffset().At(a.next)
-		}
-	}
-	return offsets, nil
-}
-
-// fail ends Consume with err: the client would only log what begin returns.
-func (m *member) fail(ctx context.Context, err error) error {
-	if ctx.Err() == nil { // not merely a group session that has ended
-		m.stop(err)
-	}
-	return err
+	return fmt.Errorf("consume as %s: %w", c.group, err)
 }
 
 func (m *member) poll(ctx context.Context) error {
@@ -149,33 +82,34 @@ func (m *member) poll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // deliver hands the partitions of a poll to the sink, all at once. It does not
 // stop at ctx: what was polled is delivered before the member leaves.
 func (m *member) deliver(ctx context.Context, fetches kgo.Fetches) error {
 	if fetches.IsClientClosed() {
-		return nil
+		return kgo.ErrClientClosed
 	}
 	for _, e := range fetches.Errors() {
-		if !errors.Is(e.Err, context.Canceled) {
-			return fmt.Errorf("fetch %s: %w", partName(e.Topic, e.Partition), e.Err)
+		var rejoining *kgo.ErrGroupSession
+		if errors.As(e.Err, &rejoining) || errors.Is(e.Err, context.Canceled) {
+			continue // the client joins the group again by itself
 		}
+		return fmt.Errorf("fetch %s: %w", partName(e.Topic, e.Partition), e.Err)
 	}
 	var group errgroup.Group
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if len(p.Records) == 0 {
-			return
+		if len(p.Records) > 0 {
+			group.Go(func() error { return m.deliverPart(ctx, p) })
 		}
-		group.Go(func() error { return m.deliverPart(ctx, p) })
 	})
 	return group.Wait()
 }
 
 func (m *member) deliverPart(ctx context.Context, p kgo.FetchTopicPartition) error {
 	part := partName(p.Topic, p.Partition)
-	a := m.parts[part]
+	a := m.assigned(part)
 	if a == nil {
 		return fmt.Errorf("fetch %s: records of a partition that was not assigned", part)
 	}
@@ -204,3 +138,8 @@ func message(r *kgo.Record) bus.Message {
 }
 
 func partName(topic string, partition int32) string { return fmt.Sprintf("%s/%d", topic, partition) }
+
+func topicOf(part string) string {
+	i := strings.LastIndexByte(part, '/')
+	return part[:max(i, 0)]
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,6 +25,10 @@ type Publisher struct {
 	partitions  int32
 	replication int16
 	configs     map[string]*string
+
+	maxBytes int // of a record batch
+
+	sending sync.Mutex // held by Publish
 
 	mu  sync.Mutex
 	ids map[string]string // as last seen
@@ -72,15 +75,22 @@ func WithTopicConfig(key, value string) Option {
 	}
 }
 
-// NewPublisher returns a Publisher. It does no I/O. It panics if an option is
-// out of its bounds, and names it. The client is not closed by it.
+// NewPublisher returns a Publisher. It does no I/O and does not close the
+// client. The client must be made with kgo.ManualFlushing, and be used by nobody
+// else to produce. NewPublisher panics if it was not, or if an option is out of
+// its bounds.
 func NewPublisher(client *kgo.Client, opts ...Option) *Publisher {
+	if manual, _ := client.OptValue(kgo.ManualFlushing).(bool); !manual {
+		panic("kafka: NewPublisher: make its client with kgo.ManualFlushing(), which keeps the order of a key when a broker refuses a record")
+	}
+	maxBytes, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
 	remove, forever := "delete", "-1"
 	p := &Publisher{
 		client: client, admin: kadm.NewClient(client),
 		partitions: 6, replication: -1,
-		configs: map[string]*string{"cleanup.policy": &remove, "retention.ms": &forever},
-		ids:     map[string]string{},
+		configs:  map[string]*string{"cleanup.policy": &remove, "retention.ms": &forever},
+		maxBytes: int(maxBytes),
+		ids:      map[string]string{},
 	}
 	for _, o := range opts {
 		if err := o(p); err != nil {
@@ -95,7 +105,11 @@ func NewPublisher(client *kgo.Client, opts ...Option) *Publisher {
 func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]string, error) {
 	topics, missing, err := describe(ctx, p.client, names)
 	if err == nil && len(missing) > 0 {
-		topics, err = p.create(ctx, names, missing)
+		// It returns when the brokers have told all partitions to each other: a
+		// record sent earlier would meet an unknown topic.
+		if err = p.create(ctx, missing); err == nil {
+			topics, err = await(ctx, p.client, names)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("prepare topics: %w", err)
@@ -113,44 +127,63 @@ func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]str
 	return ids, nil
 }
 
-// create returns when the brokers have told all partitions to each other: a
-// record sent earlier would meet an unknown topic.
-func (p *Publisher) create(ctx context.Context, names, missing []string) (map[string]topic, error) {
+func (p *Publisher) create(ctx context.Context, missing []string) error {
 	created, err := p.admin.CreateTopics(ctx, p.partitions, p.replication, p.configs, missing...)
 	if err != nil {
-		return nil, fmt.Errorf("create: %w", err)
+		return fmt.Errorf("create: %w", err)
 	}
 	for _, t := range created.Sorted() {
 		if t.Err != nil && !errors.Is(t.Err, kerr.TopicAlreadyExists) {
-			return nil, fmt.Errorf("create %s: %w: %s", t.Topic, t.Err, t.ErrMessage)
+			return fmt.Errorf("create %s: %w: %s", t.Topic, t.Err, t.ErrMessage)
 		}
 	}
-	for {
-		topics, missing, err := describe(ctx, p.client, names)
-		if err != nil || len(missing) == 0 {
-			return topics, err
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("wait for %v: %w", missing, err)
-		}
-	}
+	return nil
 }
 
 // Publish implements bus.Publisher. A message that no broker would take is a
 // permanent error, and nothing is sent then.
+//
+// It sends rounds of at most one record batch for each partition, and begins a
+// round when the one before is acknowledged. A broker stores or refuses a batch
+// as a whole, so what it stores of a partition is always the beginning of what
+// it was sent. With several batches in flight, one that comes after a refused
+// one may still be stored, and would overtake it.
 func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
 	records := make([]*kgo.Record, len(messages))
 	for i, m := range messages {
 		records[i] = record(m)
-		if most, size := p.maxBytes(), sizeOf(records[i]); size > most {
-			return worker.Permanent(fmt.Errorf("message with key %q for topic %s has %d bytes, at most %d (kgo.ProducerBatchMaxBytes, max.message.bytes)", m.Key, m.Topic, size, most))
+		if size := sizeOf(records[i]); size > p.maxBytes {
+			return worker.Permanent(fmt.Errorf("message with key %q for topic %s has %d bytes, at most %d (kgo.ProducerBatchMaxBytes, max.message.bytes)", m.Key, m.Topic, size, p.maxBytes))
 		}
 	}
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	for len(records) > 0 {
+		n := p.round(records)
+		if err := p.send(ctx, records[:n]); err != nil {
+			return err
+		}
+		records = records[n:]
+	}
+	return nil
+}
+
+// round returns how many of the records fit into one batch together, so that
+// those of one partition certainly do.
+func (p *Publisher) round(records []*kgo.Record) int {
+	size := 0
+	for i, r := range records {
+		if size += sizeOf(r); size > p.maxBytes && i > 0 {
+			return i
+		}
+	}
+	return len(records)
+}
+
+// send buffers a round and flushes it. The client sends nothing before.
+func (p *Publisher) send(ctx context.Context, records []*kgo.Record) error {
 	var acks acks
 	for _, r := range records {
-		if acks.failed() != nil {
-			break // what follows may have the key of what failed
-		}
 		p.client.Produce(ctx, r, acks.done)
 	}
 	if err := p.client.Flush(ctx); err != nil {
@@ -199,18 +232,4 @@ func sizeOf(r *kgo.Record) int {
 		size += len(h.Key) + len(h.Value) + 10
 	}
 	return size
-}
-
-func (p *Publisher) maxBytes() int {
-	most, _ := p.client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
-	return int(most)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,9 +18,13 @@ type topic struct {
 	partitions int
 }
 
-// describe asks a broker for topics. Those that it does not know, or not with
-// all of their partitions yet, are missing. It goes past the client's cache,
-// which would show a topic that is being deleted and made again as it was.
+// ErrNotReady says that a topic exists and some partition of it has no leader: it
+// was just made, or a broker is down. It passes.
+var ErrNotReady = errors.New("partition has no leader")
+
+// describe asks a broker for topics; those that it does not know are missing.
+// It goes past the client's cache, which would show a topic that is being
+// deleted and made again as it was. Errors: ErrNotReady.
 func describe(ctx context.Context, client *kgo.Client, names []string) (topics map[string]topic, missing []string, err error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -37,19 +42,37 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 			continue
 		}
 		switch err := kerr.ErrorForCode(t.ErrorCode); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.LeaderNotAvailable):
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, *t.Topic)
+		case errors.Is(err, kerr.LeaderNotAvailable), err == nil && !complete(t.Partitions):
+			return nil, nil, fmt.Errorf("describe topic %s: %w", *t.Topic, ErrNotReady)
 		case err != nil:
 			return nil, nil, fmt.Errorf("describe topic %s: %w", *t.Topic, err)
-		case complete(t.Partitions):
+		case uuid.UUID(t.TopicID) == uuid.Nil:
+			return nil, nil, fmt.Errorf("describe topic %s: the broker gives topics no ids, want Apache Kafka 2.8 or newer", *t.Topic)
+		default:
 			topics[*t.Topic] = topic{uuid.UUID(t.TopicID).String(), len(t.Partitions)}
 		}
 	}
-	for _, name := range names {
-		if _, ok := topics[name]; !ok {
-			missing = append(missing, name)
+	return topics, missing, nil
+}
+
+// await asks until every topic is there, and ready.
+func await(ctx context.Context, client *kgo.Client, names []string) (map[string]topic, error) {
+	for {
+		topics, missing, err := describe(ctx, client, names)
+		if err == nil && len(missing) == 0 {
+			return topics, nil
+		}
+		if err != nil && !errors.Is(err, ErrNotReady) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for topics %v: %w", names, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	return topics, missing, nil
 }
 
 func complete(partitions []kmsg.MetadataResponseTopicPartition) bool {

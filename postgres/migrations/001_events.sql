@@ -42,6 +42,18 @@ ALTER TABLE {{schema}}.events SET (
     autovacuum_analyze_scale_factor = 0.02
 );
 
+-- The payload as JSON, or NULL if it is none, whatever its content type says.
+CREATE FUNCTION {{schema}}.readable(payload bytea) RETURNS json
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN convert_from(payload, 'UTF8')::json;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+
 -- Readable in psql; payloads that are no JSON show as NULL.
 CREATE VIEW {{schema}}.events_readable AS
 SELECT position,
@@ -49,8 +61,8 @@ SELECT position,
        version,
        name,
        schema_version,
-       CASE WHEN content_type = 'application/json' THEN convert_from(payload, 'UTF8')::json END AS payload,
-       convert_from(metadata, 'UTF8')::json AS metadata,
+       {{schema}}.readable(payload) AS payload,
+       {{schema}}.readable(metadata) AS metadata,
        event_id,
        recorded_at
 FROM {{schema}}.events;
@@ -106,6 +118,10 @@ DECLARE
     drawn  bigint;
     lowest bigint;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'read log: this server is a replica, which does not show the locks of open appends'
+            USING HINT = 'Read the log on the primary.';
+    END IF;
     drawn := {{schema}}.last_position();
     SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint)
     INTO lowest
