@@ -40,8 +40,10 @@ type relayOptions struct {
 // Option changes a Relay.
 type Option func(*relayOptions) error
 
-// WithName sets the name of the relay's checkpoint. Default "relay". Relays of
-// one store that publish to different brokers need one each.
+// WithName sets the name of the relay's checkpoint. Default "main". Relays of one
+// store that publish to different brokers need one each. No two relays of
+// different names or stores may publish to the same topic: consumers would take
+// the events of one for repeats of the other's.
 func WithName(name string) Option {
 	return func(o *relayOptions) error {
 		if name == "" {
@@ -60,7 +62,12 @@ func WithDomain(domain string) Option {
 	}
 }
 
-// WithMapper replaces TopicPerCategory.
+// WithMapper replaces TopicPerCategory. A mapper that is changed later takes
+// effect with the next event of a category: if that goes to a topic that the
+// category did not go to before, the topic is filled from the log. It must be a
+// topic without events of other categories (ErrMixedTopic). Events that a
+// mapper held back are not published later when it lets them through to a topic
+// that the category has already; use a new topic for that.
 func WithMapper(m Mapper) Option {
 	return func(o *relayOptions) error {
 		if m == nil {
@@ -117,12 +124,15 @@ func WithLogger(l *slog.Logger) Option {
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
 func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
-	o := relayOptions{name: "relay", mapper: TopicPerCategory(DefaultDomain), batch: 1000, log: slog.Default()}
+	o := relayOptions{name: "main", mapper: TopicPerCategory(DefaultDomain), batch: 1000, log: slog.Default()}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
 			panic("bus: " + err.Error())
 		}
 	}
+	// The kind is part of the name, so that a relay and a projection of one name
+	// do not share a checkpoint.
+	o.name = "relay/" + o.name
 	return &Relay{from, to, o}
 }
 
@@ -143,7 +153,7 @@ func (r *Relay) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Name returns the name of the relay's checkpoint.
+// Name returns the name of the checkpoint: "relay/" and the name of WithName.
 func (r *Relay) Name() string { return r.name }
 
 func (r *Relay) loop() worker.Loop {
@@ -211,27 +221,31 @@ func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[str
 	return r.to.Topics(ctx, names...)
 }
 
+// ErrMixedTopic says that a changed mapping would fill a topic from the beginning
+// of the log which already has later events of another category: consumers
+// would take the older ones for repeats. Map the category to a topic of its own.
+var ErrMixedTopic = errors.New("topic has later events of another category")
+
 // errNewTopic makes the loop start again, from the beginning of the log.
 var errNewTopic = fmt.Errorf("a new topic is filled from the log: %w", worker.ErrFenced)
 
 func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
 	began := time.Now()
-	if err := r.meet(ctx, page); err != nil {
+	mapped, err := r.mapAll(page)
+	if err != nil {
+		return worker.Permanent(err)
+	}
+	if err := r.meet(ctx, mapped); err != nil {
 		return err
 	}
 	var (
 		messages  []Message
 		published []event.Recorded
 	)
-	for _, e := range page.Events {
-		m, ok, err := r.mapper(e)
-		if err != nil {
-			return worker.Permanent(fmt.Errorf("map %s: %w", e, err))
+	for i, m := range mapped {
+		if e := page.Events[i]; m.topic != "" && e.Position > r.marks[m.part()].Position {
+			messages, published = append(messages, m.message), append(published, e)
 		}
-		if !ok || e.Position <= r.marks[part(e.Stream.Category, m.Topic)].Position {
-			continue
-		}
-		messages, published = append(messages, m), append(published, e)
 	}
 	if len(messages) > 0 {
 		if err := r.to.Publish(ctx, messages); err != nil {
@@ -247,22 +261,37 @@ func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
 	return nil
 }
 
+// mapped is what becomes of an event. Its topic is empty if it is held back.
+type mapped struct {
+	category, topic string
+	message         Message
+}
+
+func (m mapped) part() string { return part(m.category, m.topic) }
+
+func (r *relayRun) mapAll(page eventstore.Page) ([]mapped, error) {
+	out := make([]mapped, len(page.Events))
+	for i, e := range page.Events {
+		m, ok, err := r.mapper(e)
+		if err != nil {
+			return nil, fmt.Errorf("map %s: %w", e, err)
+		}
+		out[i].category = e.Stream.Category
+		if ok {
+			out[i].topic, out[i].message = m.Topic, m
+		}
+	}
+	return out, nil
+}
+
 // meet gives a mark to each pair of category and topic that the page shows for
 // the first time. If the relay has seen the category before, its mapping has
 // changed, and the topic lacks what went elsewhere.
-func (r *relayRun) meet(ctx context.Context, page eventstore.Page) error {
+func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 	fresh := worker.Checkpoint{}
-	for _, e := range page.Events {
-		m, ok, err := r.mapper(e)
-		if err != nil {
-			return worker.Permanent(fmt.Errorf("map %s: %w", e, err))
-		}
-		if !ok {
-			m.Topic = ""
-		}
-		p := part(e.Stream.Category, m.Topic)
-		if _, known := r.marks[p]; !known {
-			fresh[p] = worker.Mark{}
+	for _, m := range page {
+		if _, known := r.marks[m.part()]; !known {
+			fresh[m.part()] = worker.Mark{}
 		}
 	}
 	if len(fresh) == 0 {
@@ -274,8 +303,12 @@ func (r *relayRun) meet(ctx context.Context, page eventstore.Page) error {
 	}
 	again := false
 	for p := range fresh {
-		category, _, _ := strings.Cut(p, "/")
-		again = again || r.knows(category)
+		if category, topic, _ := strings.Cut(p, "/"); topic != "" && r.knows(category) {
+			if r.fills(topic) {
+				return worker.Permanent(fmt.Errorf("publish category %s to topic %s: %w", category, topic, ErrMixedTopic))
+			}
+			again = true
+		}
 		fresh[p] = worker.Mark{Source: ids[topicOf(p)]}
 	}
 	if again {
@@ -288,6 +321,16 @@ func (r *relayRun) meet(ctx context.Context, page eventstore.Page) error {
 		r.marks[p] = m
 	}
 	return nil
+}
+
+// fills reports whether the topic has events of some category already.
+func (r *relayRun) fills(topic string) bool {
+	for p, m := range r.marks {
+		if p != logPart && topicOf(p) == topic && m.Position > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *relayRun) knows(category string) bool {

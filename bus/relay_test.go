@@ -98,7 +98,7 @@ func TestRelayFillsATopicThatWasMadeAgain(t *testing.T) {
 	drain(t, relay)
 	wantPositions(t, broker, "annals.order", 1, 2, 3, 6)
 	wantPositions(t, broker, "annals.return", 4, 5)
-	if !strings.Contains(log.String(), `msg="topic is a new one, filling it from the log" relay=relay topic=annals.order`) {
+	if !strings.Contains(log.String(), `msg="topic is a new one, filling it from the log" relay=relay/main topic=annals.order`) {
 		t.Errorf("log: %s", log.String())
 	}
 }
@@ -136,6 +136,38 @@ func TestRelayFillsANewTopicOfAKnownCategory(t *testing.T) {
 	wantPositions(t, broker, "v2.secret", 3, 5)
 }
 
+// A projection and a relay of one name do not share a checkpoint.
+func TestNamesHaveKinds(t *testing.T) {
+	t.Parallel()
+	if got := bus.NewRelay(memory.New(), memory.NewBroker(1), bus.WithName("orders")).Name(); got != "relay/orders" {
+		t.Errorf("Name = %s, want relay/orders", got)
+	}
+}
+
+// Filling a topic from the beginning behind later events of another category
+// would make consumers take the older ones for repeats.
+func TestRelayDoesNotMixHistories(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(1)
+	appendNotes(t, db, "payment-1", 2)
+	appendNotes(t, db, "order-1", 2)
+	to := func(topics map[string]string) bus.Option {
+		return bus.WithMapper(func(r event.Recorded) (bus.Message, bool, error) {
+			m, err := bus.MessageOf(topics[r.Stream.Category], r)
+			return m, true, err
+		})
+	}
+	drain(t, bus.NewRelay(db, broker, silent, to(map[string]string{"order": "all", "payment": "payment"})))
+	appendNotes(t, db, "payment-1", 1)
+	err := bus.NewRelay(db, broker, silent, to(map[string]string{"order": "all", "payment": "all"})).Drain(t.Context())
+	if want := "publish category payment to topic all: topic has later events of another category"; !errors.Is(err, bus.ErrMixedTopic) || err.Error() != want {
+		t.Errorf("Drain = %v, want %s", err, want)
+	}
+	wantPositions(t, broker, "all", 3, 4)
+	drain(t, bus.NewRelay(db, broker, silent, to(map[string]string{"order": "all", "payment": "payment"})))
+	wantPositions(t, broker, "payment", 1, 2, 5)
+}
+
 var errBroker = errors.New("broker is away")
 
 // flaky fails chosen calls of Publish after delivering a part of the messages.
@@ -169,7 +201,7 @@ func TestRelayGivesUp(t *testing.T) {
 	appendNotes(t, db, "order-1", 4)
 	relay := bus.NewRelay(db, &flaky{Broker: broker, failures: map[int]error{1: errBroker, 2: errBroker}}, silent, bus.WithRetry(worker.Retry{Attempts: 2, Base: 1}))
 	err := relay.Run(t.Context())
-	if want := "relay: 2 attempts: publish positions 1 to 4: broker is away"; !errors.Is(err, errBroker) || err.Error() != want {
+	if want := "relay/main: 2 attempts: publish positions 1 to 4: broker is away"; !errors.Is(err, errBroker) || err.Error() != want {
 		t.Errorf("Run = %v, want %s", err, want)
 	}
 	c, err := db.Checkpoint(t.Context(), relay.Name())

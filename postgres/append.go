@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,23 +47,34 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 	if err != nil {
 		return eventstore.Result{}, err
 	}
+	lookUp := false
+	for attempt := 1; ; attempt++ {
+		res, err := d.attempt(ctx, s, expect, prepared, lookUp)
+		if err == nil && !res.Repeated {
+			d.wake()
+		}
+		if !isRival(err) {
+			return res, err
+		}
+		lookUp = lookUp || isIDTaken(err)
+		if attempt == rivalAttempts {
+			return res, fmt.Errorf("append %s: lost %d races: %w: %w", s, attempt, eventstore.ErrConflict, err)
+		}
+		if pauseErr := pause(ctx, attempt); pauseErr != nil {
+			return res, fmt.Errorf("append %s: %w, after: %w", s, pauseErr, err)
+		}
+	}
+}
+
+// attempt holds a connection for one attempt only.
+func (d *DB) attempt(ctx context.Context, s event.Stream, expect eventstore.Expect, prepared []eventstore.Prepared, lookUp bool) (eventstore.Result, error) {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return eventstore.Result{}, fmt.Errorf("append %s: %w", s, err) // nothing was sent
 	}
 	defer conn.Release()
-	lookUp := false
-	for attempt := 1; ; attempt++ {
-		res, err := d.append(ctx, conn, s, expect, prepared, lookUp)
-		lookUp = lookUp || isIDTaken(err)
-		if isRival(err) && attempt < rivalAttempts && pause(ctx, attempt) {
-			continue
-		}
-		if err == nil && !res.Repeated {
-			d.wake()
-		}
-		return res, outcome(s, err)
-	}
+	res, err := d.append(ctx, conn, s, expect, prepared, lookUp)
+	return res, outcome(s, err)
 }
 
 // append makes one attempt; with lookUp it looks for the ids first. The error
@@ -112,54 +124,64 @@ var expectNames = map[eventstore.ExpectKind]string{
 	eventstore.KindExact:  "exact",
 }
 
-// isRival reports an error that only says that another append was quicker: the
-// next attempt sees what it stored.
+// isRival reports an error that only says that another transaction was quicker:
+// the next attempt sees what it stored.
 func isRival(err error) bool {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return false
-	}
-	switch pg.Code {
-	case codeUniqueViolation:
-		return pg.ConstraintName == "events_version_key" || pg.ConstraintName == "events_id_key"
-	case codeDeadlock, codeSerialization:
-		return true
-	}
-	return false
+	return isTaken(err) || errors.As(err, &pg) && (pg.Code == codeDeadlock || pg.Code == codeSerialization)
+}
+
+// isTaken reports that another append has taken the version or one of the ids.
+func isTaken(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == codeUniqueViolation && (pg.ConstraintName == "events_version_key" || pg.ConstraintName == "events_id_key")
 }
 
 // isIDTaken reports a rival, or an earlier append, with one of the ids.
 func isIDTaken(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == codeUniqueViolation && pg.ConstraintName == "events_id_key"
+	return isTaken(err) && errors.As(err, &pg) && pg.ConstraintName == "events_id_key"
 }
 
-// pause waits a little, at random, so that rivals spread out. It reports false
-// when ctx has ended.
-func pause(ctx context.Context, attempt int) bool {
+// pause waits a little, at random, so that rivals spread out. The error is that
+// of ctx.
+func pause(ctx context.Context, attempt int) error {
 	if attempt == 1 {
-		return ctx.Err() == nil
+		return ctx.Err()
 	}
 	select {
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	case <-time.After(rand.N(time.Duration(min(attempt, 20)) * time.Millisecond)):
-		return true
+		return nil
 	}
 }
 
 // outcome wraps the error of an append that ran in its own transaction. The
-// server answers a statement that it has rejected; without such an answer, or
-// with one that says that the server is going down, the events may be stored.
+// server answers a statement that it has rejected, and keeps the connection.
+// Without such an answer, or with one that ends the connection, the events may
+// be stored: also when a pooler in between gives it.
 func outcome(s event.Stream, err error) error {
 	if err == nil || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrIDReused) {
 		return err
 	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Code >= "57P" && pg.Code < "57Q" || pg.Code >= "58" && pg.Code < "59" || pg.Code >= "XX" {
+	if !errors.As(err, &pg) || leavesOpen(pg) {
 		return fmt.Errorf("append %s: %w: %w", s, eventstore.ErrOutcomeUnknown, err)
 	}
 	return fmt.Errorf("append %s: %w", s, missing(err))
+}
+
+func leavesOpen(pg *pgconn.PgError) bool {
+	if pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC" || pg.Code == "40003" {
+		return true
+	}
+	for _, class := range []string{"08", "57P", "58", "XX"} {
+		if strings.HasPrefix(pg.Code, class) {
+			return true
+		}
+	}
+	return false
 }
 
 // missing adds the remedy to an error that says that the schema is not there.

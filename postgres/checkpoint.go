@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
@@ -71,12 +73,7 @@ func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, er
 // SaveCheckpoint implements worker.Checkpoints.
 func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Checkpoint) error {
 	err := pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		for _, part := range slices.Sorted(maps.Keys(marks)) { // sorted: two savers must not deadlock
-			if err := d.writeMark(ctx, tx, name, part, marks[part]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return d.writeMarks(ctx, tx, name, marks)
 	})
 	if err != nil {
 		return fmt.Errorf("save checkpoint %s: %w", name, missing(err))
@@ -91,7 +88,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	if err != nil {
 		return fmt.Errorf("advance %s: %w", name, err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback(ctx, tx)
 	at, err := d.lockMark(ctx, tx, name, part)
 	if err != nil {
 		return fmt.Errorf("advance %s: %w", name, missing(err))
@@ -101,7 +98,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 		return err
 	}
 	next.Revision = at.Revision
-	if err := d.writeMark(ctx, tx, name, part, next); err != nil {
+	if err := d.writeMarks(ctx, tx, name, worker.Checkpoint{part: next}); err != nil {
 		return fmt.Errorf("advance %s: %w", name, err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -109,6 +106,14 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	}
 	d.wake() // the handler may have appended
 	return nil
+}
+
+// rollback ends a transaction that was not committed, also after ctx has ended,
+// but does not wait for a server that does not answer.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = tx.Rollback(ctx) // an error means that the connection has ended, and the transaction with it
 }
 
 func (d *DB) lockMark(ctx context.Context, tx pgx.Tx, name, part string) (worker.Mark, error) {
@@ -124,20 +129,23 @@ func (d *DB) lockMark(ctx context.Context, tx pgx.Tx, name, part string) (worker
 	return worker.Mark{}, fmt.Errorf("part %q: %w", part, pgx.ErrNoRows)
 }
 
-func (d *DB) writeMark(ctx context.Context, tx pgx.Tx, name, part string, m worker.Mark) error {
-	if m.Revision == 0 {
-		if _, err := tx.Exec(ctx, d.sql(insertMarkSQL), name, part); err != nil {
-			return err
+// writeMarks sends all marks in one round trip, sorted, because two writers
+// must not lock them in different orders.
+func (d *DB) writeMarks(ctx context.Context, tx pgx.Tx, name string, marks worker.Checkpoint) error {
+	batch := &pgx.Batch{}
+	for _, part := range slices.Sorted(maps.Keys(marks)) {
+		m := marks[part]
+		if m.Revision == 0 {
+			batch.Queue(d.sql(insertMarkSQL), name, part)
 		}
+		batch.Queue(d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() != 1 {
+				return fmt.Errorf("part %q is not at revision %d: %w", part, m.Revision, worker.ErrFenced)
+			}
+			return nil
+		})
 	}
-	tag, err := tx.Exec(ctx, d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision)
-	if err != nil {
-		return err
-	}
-	if tag.RowsAffected() != 1 {
-		return fmt.Errorf("part %q is not at revision %d: %w", part, m.Revision, worker.ErrFenced)
-	}
-	return nil
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 func scanMark(row pgx.Row) (string, worker.Mark, error) {

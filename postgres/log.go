@@ -76,7 +76,7 @@ func (d *DB) boundThenEvents(ctx context.Context, q eventstore.LogQuery) (event.
 	if err != nil {
 		return 0, nil, err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback(ctx, tx)
 	var bound int64
 	if err := tx.QueryRow(ctx, d.sql(boundSQL)).Scan(&bound); err != nil {
 		return 0, nil, err

@@ -92,7 +92,7 @@ func (c config) apply(ctx context.Context, db Conn, m Migration) (fresh bool, er
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer rollback(ctx, tx)
 	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
 		return false, err
 	}

@@ -66,7 +66,7 @@ func (m *meter) plain(ctx context.Context, w io.Writer, invoices int) func(bool)
 func (m *meter) bars(ctx context.Context, w io.Writer, invoices int) func(bool) {
 	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 	bar := func(name string, lag func() int64) *mpb.Bar {
-		return p.AddBar(int64(max(1, invoices)),
+		return p.AddBar(0, // the total is set later: a bar that has one from the start ends there by itself
 			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR), decor.CountersNoUnit("%d / %d", decor.WCSyncSpace)),
 			mpb.AppendDecorators(
 				decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace),
@@ -78,12 +78,14 @@ func (m *meter) bars(ctx context.Context, w io.Writer, invoices int) func(bool) 
 	relayed := bar("relayed", func() int64 { return m.lag(&m.relayed) })
 	projected := bar("projected", func() int64 { return m.lag(&m.projected) })
 	update := func() {
-		appended.SetCurrent(min(m.appended.invoices.Load(), int64(invoices)-1)) // full only at the end
+		appended.SetTotal(int64(invoices), false)
+		appended.SetCurrent(m.appended.invoices.Load())
 		for b, s := range map[*mpb.Bar]*stage{relayed: &m.relayed, projected: &m.projected} {
-			b.SetTotal(max(m.expected(invoices), s.events.Load())+1, false)
+			b.SetTotal(max(m.expected(invoices), s.events.Load()), false)
 			b.SetCurrent(s.events.Load())
 		}
 	}
+	update()
 	stop := every(ctx, 100*time.Millisecond, update)
 	return func(complete bool) {
 		stop()
