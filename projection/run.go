@@ -75,7 +75,7 @@ func (r *runner[Tx]) consume(ctx context.Context) error {
 		})
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it ended as it was told to
 		case !worked:
 			return err
 		}
