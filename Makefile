@@ -31,7 +31,7 @@ test: ## run every test (GOTESTFLAGS=-race for the race detector)
 
 .PHONY: fault
 fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10 for longer)
-	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order/... ./internal/devenv/...
+	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order
 
 .PHONY: lint
 lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	err := command().ExecuteContext(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
@@ -25,9 +27,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "order: interrupted; run it again to go on")
 		os.Exit(130)
 	default:
-		fmt.Fprintln(os.Stderr, "order:", err)
+		fmt.Fprintln(os.Stderr, "order:", oneLine(err))
 		os.Exit(1)
 	}
+}
+
+// oneLine joins the lines of an error: pgx lists every address it has tried.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\t' }), " ")
 }
 
 func command() *cobra.Command {
