@@ -32,7 +32,7 @@ var allowed = map[string]string{
 	"aggregate/aggregatetest":   "aggregate",
 	"projection/projectiontest": "codec event projection",
 	"bus/bustest":               "bus event worker",
-	"postgres/postgrestest":     "internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
+	"postgres/postgrestest":     "internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool",
 
 	// adapters
 	"memory":    "bus event eventstore worker",

@@ -17,7 +17,8 @@
 //
 // Annals' migrations and the given SQL run once into a template database, named
 // by a hash of them; each test gets a clone of it, within tens of milliseconds,
-// and the clone is dropped when the test ends.
+// and the clone is dropped when the test ends. On the server of DATABASE_URL the
+// templates, annals_template_*, stay for the next run; drop them as you like.
 //
 // # Failure
 //
@@ -30,6 +31,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -37,6 +39,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/internal/devenv"
@@ -187,7 +190,12 @@ WHERE d.datname ~ '^annals_test_[0-9]{1,12}_'
 		return err
 	}
 	for _, name := range names {
-		if _, err := conn.Exec(ctx, `DROP DATABASE IF EXISTS `+pgx.Identifier{name}.Sanitize()); err != nil {
+		_, err := conn.Exec(ctx, `DROP DATABASE IF EXISTS `+pgx.Identifier{name}.Sanitize())
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == "55006" {
+			continue // somebody has connected meanwhile
+		}
+		if err != nil {
 			return err
 		}
 	}

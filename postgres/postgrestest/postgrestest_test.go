@@ -53,25 +53,3 @@ func TestTheDatabaseIsDropped(t *testing.T) {
 		t.Errorf("database %q still exists: %v, %v", name, exists, err)
 	}
 }
-
-// A clone that a killed process left behind goes when the next template is built.
-func TestStaleClonesAreDropped(t *testing.T) {
-	t.Parallel()
-	pool := postgrestest.Pool(t)
-	const stale, foreign = "annals_test_1000000000_stale", "annals_testing"
-	for _, name := range []string{stale, foreign} {
-		if _, err := pool.Exec(t.Context(), `CREATE DATABASE `+name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	defer func() { _, _ = pool.Exec(context.WithoutCancel(t.Context()), `DROP DATABASE `+foreign) }()
-	postgrestest.Pool(t, `CREATE TABLE a_new_template (n int)`)
-	rows, err := pool.Query(t.Context(), `SELECT datname FROM pg_database WHERE datname = ANY($1)`, []string{stale, foreign})
-	if err != nil {
-		t.Fatal(err)
-	}
-	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(left) != 1 || left[0] != foreign {
-		t.Errorf("left are %v, %v, want %s alone", left, err, foreign)
-	}
-}

@@ -1,6 +1,8 @@
 package postgrestest
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,5 +28,36 @@ func TestWithDatabase(t *testing.T) {
 	_, err := withDatabase("postgres://u:secret\x7f@host/db", "clone")
 	if err == nil || strings.Contains(err.Error(), "secret") || err.Error() != "connection string is no URL" {
 		t.Errorf("withDatabase = %v, want an error without the password", err)
+	}
+}
+
+// Clones that a killed process left behind go; those of others, and those that
+// somebody is connected to, stay.
+func TestStaleClonesAreDropped(t *testing.T) {
+	t.Parallel()
+	pool := Pool(t)
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	suffix := "_" + strings.TrimPrefix(conn.Conn().Config().Database, "annals_test_")
+	stale, foreign := "annals_test_1000000000"+suffix, "annals_testing"+suffix
+	for _, name := range []string{stale, foreign} {
+		if _, err := conn.Exec(t.Context(), `CREATE DATABASE `+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() { _, _ = conn.Exec(context.WithoutCancel(t.Context()), `DROP DATABASE `+foreign) }()
+	if err := dropStale(t.Context(), conn.Conn()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(t.Context(), `SELECT datname FROM pg_database WHERE datname = ANY($1)`, []string{stale, foreign})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || !slices.Equal(left, []string{foreign}) {
+		t.Errorf("left are %v, %v, want %s alone", left, err, foreign)
 	}
 }
