@@ -23,10 +23,11 @@ type table struct {
 }
 
 func (t *table) add(cells ...string) {
-	for i := range cells {
-		cells[i] = escape(cells[i])
+	row := make([]string, len(cells)) // the header is shared by all tables
+	for i, cell := range cells {
+		row[i] = escape(cell)
 	}
-	t.rows = append(t.rows, cells)
+	t.rows = append(t.rows, row)
 }
 
 func (t *table) flush() error {
