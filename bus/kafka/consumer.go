@@ -46,7 +46,7 @@ func (c *Consumer) Owns(part string) bool { return slices.Contains(c.topics, top
 func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
 	inner, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	m := &member{Consumer: c, to: to, stop: stop, parts: map[string]*assigned{}}
+	m := &member{Consumer: c, to: to, stop: stop, ready: make(chan struct{}), parts: map[string]*assigned{}}
 	client, err := kgo.NewClient(append(append([]kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond)}, c.opts...),
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.topics...),
@@ -61,6 +61,7 @@ func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
 	}
 	defer client.CloseAllowingRebalance()
 	m.client = client
+	close(m.ready)
 	if _, err = await(inner, client, c.topics); err == nil {
 		err = m.poll(inner)
 	}

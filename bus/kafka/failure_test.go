@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -167,7 +168,8 @@ func TestRefusedRecordsAreNotOvertaken(t *testing.T) {
 		e := recorded(i + 1)
 		e.Payload = make([]byte, 100)
 		if i == 150 {
-			e.Payload = make([]byte, 30_000)
+			e.Payload = make([]byte, 30_000) // random, so that it stays too large when compressed
+			_, _ = rand.Read(e.Payload)
 		}
 		events = append(events, e)
 	}

@@ -13,6 +13,7 @@ import (
 // member is one Consume.
 type member struct {
 	*Consumer
+	ready  chan struct{} // closed when client is set: the client may call begin before
 	client *kgo.Client
 	to     worker.Sink
 	stop   context.CancelCauseFunc
@@ -38,6 +39,11 @@ func (m *member) assigned(part string) *assigned {
 // begin sets where to read partitions that were just assigned. The group's own
 // offsets are not asked: what has taken effect is known in the checkpoint only.
 func (m *member) begin(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	marks, err := m.to.Checkpoint(ctx)
 	if err != nil {
 		return nil, m.fail(ctx, err)
