@@ -233,7 +233,7 @@ func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 // fills reports whether the topic has events of some category already.
 func (r *relayRun) fills(topic string) bool {
 	for p, m := range r.marks {
-		if p != logPart && topicOf(p) == topic && m.Position > 0 {
+		if topicOf(p) == topic && m.Position > 0 {
 			return true
 		}
 	}
@@ -242,7 +242,7 @@ func (r *relayRun) fills(topic string) bool {
 
 func (r *relayRun) knows(category string) bool {
 	for p := range r.marks {
-		if c, _, _ := strings.Cut(p, "/"); p != logPart && c == category {
+		if c, _, _ := strings.Cut(p, "/"); c == category {
 			return true
 		}
 	}

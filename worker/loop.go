@@ -116,11 +116,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Detach returns a context that goes on when ctx ends and has a deadline of
-// its own; zero means DefaultBatchTimeout.
+// Detach returns a context that goes on when ctx ends and has a deadline of its
+// own.
 func Detach(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if timeout == 0 {
-		timeout = DefaultBatchTimeout
-	}
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }

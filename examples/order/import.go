@@ -225,14 +225,6 @@ func (d *desk) count(invoice retail.Invoice, res aggregate.Result, refused bool)
 	d.events += res.Events
 }
 
-func (j *importJob) writeReport(ctx context.Context, p *pipeline) error {
-	rows, err := sales.Report(ctx, p.pool)
-	if err != nil {
-		return err
-	}
-	return writeAtomically(j.report, func(w io.Writer) error { return sales.WriteCSV(w, rows) })
-}
-
 func (j *importJob) verifyModel(ctx context.Context, p *pipeline) error {
 	v, err := sales.Verify(ctx, p.pool, p.db)
 	if err != nil {

@@ -115,21 +115,6 @@ func (f *RejectedFile) Discard() {
 	_ = os.Remove(f.temp.Name())
 }
 
-// WriteRejected writes all rejections to path at once; see RejectedFile.
-func WriteRejected(path string, rejections []Rejection) error {
-	f, err := CreateRejected(path)
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	for _, r := range rejections {
-		if err := f.Write(r); err != nil {
-			return err
-		}
-	}
-	return f.Close()
-}
-
 // escapeControls writes what does not print, and the backslash, as in a Go
 // string, without quotes around it.
 func escapeControls(s string) string {

@@ -13,13 +13,28 @@ import (
 	"github.com/annals-go/annals/examples/order/intake"
 )
 
+// writeRejected writes all rejections to path at once.
+func writeRejected(path string, rejections []intake.Rejection) error {
+	f, err := intake.CreateRejected(path)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	for _, r := range rejections {
+		if err := f.Write(r); err != nil {
+			return err
+		}
+	}
+	return f.Close()
+}
+
 func TestWriteRejected(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rejected.csv")
 	if err := os.WriteFile(path, []byte("of an earlier run"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := intake.WriteRejected(path, []intake.Rejection{
+	err := writeRejected(path, []intake.Rejection{
 		{Line: 7, Invoice: "=HYPERLINK(1)", Reason: `Quantity "six, or so" is no integer`},
 		{Line: 8, Invoice: "C\x00\n\xff\\\"\u00e9", Reason: "has 7 columns, want 8"},
 		{Line: 9, Reason: "InvoiceNo is empty"},
@@ -84,7 +99,7 @@ func TestRejectedFileErrors(t *testing.T) {
 	_, err := intake.CreateRejected(dir)
 	wantError(t, err, dir, "create FILE: exists and is not a regular file")
 	nowhere := filepath.Join(dir, "none", "rejected.csv")
-	wantError(t, intake.WriteRejected(nowhere, nil), nowhere, "create FILE: no such file or directory")
+	wantError(t, writeRejected(nowhere, nil), nowhere, "create FILE: no such file or directory")
 
 	path := filepath.Join(dir, "rejected.csv")
 	f, err := intake.CreateRejected(path)
