@@ -109,7 +109,7 @@ CREATE TABLE broken.checkpoints (name text)`); err != nil {
 		t.Fatal(err)
 	}
 	got := run(t, database, []string{"migrate", "--schema", "broken"})
-	want := `annals: migrate schema broken: 003_checkpoints: ERROR: relation "checkpoints" already exists (SQLSTATE 42P07)` + "\n"
+	want := `annals: migrate schema broken: 004_checkpoints: ERROR: relation "checkpoints" already exists (SQLSTATE 42P07)` + "\n"
 	if got.Code != 1 || got.Stderr != want || !strings.HasPrefix(got.Stdout, "schema broken: applied 001_events\n") || strings.Contains(got.Stdout, "up to date") {
 		t.Errorf("migrate = %+v, want %s", got, want)
 	}

@@ -44,6 +44,8 @@ type Raw struct {
 	Payload []byte
 	// Metadata says who, why and when. A zero Metadata.ID is filled by the store.
 	Metadata Metadata
+	// Closes makes this event the last of its stream for ever.
+	Closes bool
 }
 
 // Recorded is a Raw event that the log has accepted.

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,14 +53,28 @@ type Stream struct {
 // String returns "category-id", the form that ParseStream reads.
 func (s Stream) String() string { return s.Category + "-" + s.ID }
 
+// Compare orders streams by category and then by id, byte by byte.
+func (s Stream) Compare(t Stream) int {
+	return cmp.Or(strings.Compare(s.Category, t.Category), strings.Compare(s.ID, t.ID))
+}
+
 // Validate returns a *NameError if the category or the id is outside the rules
 // that Stream states.
 func (s Stream) Validate() error {
-	if reason := badCategory(s.Category); reason != "" {
-		return &NameError{What: "category", Name: s.Category, Reason: reason}
+	if err := ValidateCategory(s.Category); err != nil {
+		return err
 	}
 	if reason := badID(s.ID); reason != "" {
 		return &NameError{What: "stream id", Name: s.ID, Reason: reason}
+	}
+	return nil
+}
+
+// ValidateCategory returns a *NameError unless name can be the category of a
+// stream, as Stream says.
+func ValidateCategory(name string) error {
+	if reason := badCategory(name); reason != "" {
+		return &NameError{What: "category", Name: name, Reason: reason}
 	}
 	return nil
 }

@@ -16,6 +16,13 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrNoEvents says that an append was given no event.
 	ErrNoEvents = errors.New("no events")
+	// ErrClosed is matched by *ClosedError: nothing was appended.
+	ErrClosed = errors.New("stream is closed")
+	// ErrNotLast says that an event which is not the last of its append closes
+	// the stream.
+	ErrNotLast = errors.New("closes the stream, but is not the last event of the append")
+	// ErrStreamTwice says that two writes of one AppendAll are to the same stream.
+	ErrStreamTwice = errors.New("more than one write to the stream")
 	// ErrOutcomeUnknown says that the answer to an append was lost, so its events are
 	// stored or not. Append them again, with the same ids, to find out: they
 	// are never stored twice.
@@ -38,6 +45,20 @@ func (e *ConflictError) Error() string {
 // Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
+// ClosedError says that the stream was closed: its last event is the last for ever.
+type ClosedError struct {
+	Stream event.Stream
+	// Version is that of the event that closed it.
+	Version event.Version
+}
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("append %s: stream was closed at version %d", e.Stream, e.Version)
+}
+
+// Is reports whether target is ErrClosed.
+func (e *ClosedError) Is(target error) bool { return target == ErrClosed }
+
 // IDReusedError says that an append used the id of an event that its stream
 // already has, for an event with other content, or together with events that
 // the first append did not have.
@@ -57,14 +78,18 @@ func (e *IDReusedError) Is(target error) bool { return target == ErrIDReused }
 
 // LimitError says which limit an append exceeds.
 type LimitError struct {
-	Stream event.Stream
-	What   string // such as "payload bytes of order.placed"
+	Stream event.Stream // zero: all writes of an AppendAll together
+	What   string       // such as "payload bytes of order.placed"
 	Got    int
 	Max    int
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("append %s: %s: %d, at most %d", e.Stream, e.What, e.Got, e.Max)
+	to := "all"
+	if e.Stream != (event.Stream{}) {
+		to = e.Stream.String()
+	}
+	return fmt.Sprintf("append %s: %s: %d, at most %d", to, e.What, e.Got, e.Max)
 }
 
 // Is reports whether target is ErrLimit.

@@ -20,6 +20,7 @@ const (
 	MaxPayloadBytes  = 900 << 10 // of one event
 	MaxMetadataBytes = 16 << 10  // of one event, as JSON
 	MaxExtraKeys     = 64        // of Metadata.Extra
+	MaxWrites        = 100       // streams of one AppendAll
 )
 
 // Prepared is an event that has passed Prepare, with its metadata as it is stored.
@@ -32,8 +33,8 @@ type Prepared struct {
 // that have none. It changes nothing that the caller holds. Every Store calls
 // it before it does anything else, so that bad input costs no round trip.
 //
-// Errors: ErrNoEvents, *LimitError, *event.NameError, *IDReusedError when two
-// of the events have the same id.
+// Errors: ErrNoEvents, *LimitError, *event.NameError, ErrNotLast, ErrIDReused
+// when two of the events have the same id.
 func Prepare(s event.Stream, events []event.Raw) ([]Prepared, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("append: %w", err)
@@ -54,11 +55,61 @@ func Prepare(s event.Stream, events []event.Raw) ([]Prepared, error) {
 		if j := slices.IndexFunc(out[:i], func(q Prepared) bool { return q.Metadata.ID == p.Metadata.ID }); j >= 0 {
 			return nil, fmt.Errorf("append %s: events %d and %d have the same id %s: %w", s, j+1, i+1, p.Metadata.ID, ErrIDReused)
 		}
-		total += len(p.Payload) + len(p.StoredMetadata)
+		if e.Closes && i < len(events)-1 {
+			return nil, fmt.Errorf("append %s: event %d of %d: %w", s, i+1, len(events), ErrNotLast)
+		}
+		total += p.bytes()
 		out[i] = p
 	}
 	if total > MaxAppendBytes {
 		return nil, &LimitError{s, "bytes of all events", total, MaxAppendBytes}
+	}
+	return out, nil
+}
+
+func (p Prepared) bytes() int { return len(p.Payload) + len(p.StoredMetadata) }
+
+// PreparedWrite is a Write that has passed PrepareAll.
+type PreparedWrite struct {
+	Stream event.Stream
+	Expect Expect
+	Events []Prepared
+	Place  int // among the writes given
+}
+
+// PrepareAll is Prepare for AppendAll: the limits hold for all writes together.
+// It returns them sorted by stream, so that implementations lock in one order.
+func PrepareAll(writes []Write) ([]PreparedWrite, error) {
+	if len(writes) == 0 {
+		return nil, fmt.Errorf("append all: %w", ErrNoEvents)
+	}
+	if len(writes) > MaxWrites {
+		return nil, &LimitError{event.Stream{}, "streams", len(writes), MaxWrites}
+	}
+	out := make([]PreparedWrite, len(writes))
+	events, total := 0, 0
+	for i, w := range writes {
+		prepared, err := Prepare(w.Stream, w.Events)
+		if err != nil {
+			return nil, err
+		}
+		events += len(prepared)
+		for _, p := range prepared {
+			total += p.bytes()
+		}
+		out[i] = PreparedWrite{w.Stream, w.Expect, prepared, i}
+	}
+	if events > MaxEvents {
+		return nil, &LimitError{event.Stream{}, "events", events, MaxEvents}
+	}
+	if total > MaxAppendBytes {
+		return nil, &LimitError{event.Stream{}, "bytes of all events", total, MaxAppendBytes}
+	}
+	slices.SortFunc(out, func(a, b PreparedWrite) int { return a.Stream.Compare(b.Stream) })
+	for i := 1; i < len(out); i++ {
+		if out[i].Stream == out[i-1].Stream {
+			return nil, fmt.Errorf("append %s: %w", out[i].Stream, ErrStreamTwice)
+		}
 	}
 	return out, nil
 }
@@ -96,9 +147,9 @@ func prepare(s event.Stream, e event.Raw) (Prepared, error) {
 }
 
 // Same reports whether r is what an append of p stored: the digest of an event
-// is its name, schema version, content type and payload.
+// is its name, schema version, content type, payload, and whether it closes.
 func (p Prepared) Same(r event.Raw) bool {
-	return p.Name == r.Name && p.Schema == r.Schema && p.ContentType == r.ContentType && bytes.Equal(p.Payload, r.Payload)
+	return p.Name == r.Name && p.Schema == r.Schema && p.ContentType == r.ContentType && p.Closes == r.Closes && bytes.Equal(p.Payload, r.Payload)
 }
 
 // ErrMetadataText says that a metadata text is not valid UTF-8, so it would not be read

@@ -77,6 +77,17 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 	return res, tx.Commit()
 }
 
+// AppendAll implements eventstore.Store, and waits as Append does.
+func (d *DB) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]eventstore.Result, error) {
+	tx := d.Begin()
+	defer tx.Rollback()
+	res, err := d.Tx(tx).AppendAll(ctx, writes...)
+	if err != nil {
+		return nil, err
+	}
+	return res, tx.Commit()
+}
+
 // ReadStream implements eventstore.Store. What is appended while it yields is
 // not yielded.
 func (d *DB) ReadStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
@@ -139,15 +150,32 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if q.Limit <= 0 {
 		q.Limit = eventstore.DefaultPage
 	}
+	if err := q.Validate(); err != nil {
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	from := min(max(int(q.After), 0), len(d.log))
-	to := min(from+q.Limit, len(d.log))
-	page := eventstore.Page{After: q.After, Events: slices.Clone(d.log[from:to]), Next: q.After}
-	if n := len(page.Events); n > 0 {
-		page.Next = page.Events[n-1].Position
+	page := eventstore.Page{After: q.After, Next: q.After}
+	for i := min(max(int(q.After), 0), len(d.log)); i < len(d.log) && len(page.Events) < q.Limit; i++ {
+		r := d.log[i]
+		if selects(q.Categories, r.Stream.Category) && selects(q.Names, r.Name) {
+			page.Events = append(page.Events, r)
+		}
+		page.Next = r.Position
 	}
 	return page, nil
+}
+
+func selects(wanted []string, name string) bool {
+	return len(wanted) == 0 || slices.Contains(wanted, name)
+}
+
+// PositionBefore implements eventstore.Log.
+func (d *DB) PositionBefore(_ context.Context, t time.Time) (event.Position, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(d.log, t, func(r event.Recorded, t time.Time) int { return r.RecordedTime.Compare(t) })
+	return event.Position(i), nil
 }
 
 // Head implements eventstore.Log.

@@ -93,14 +93,62 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	if err := s.tx.lockWriter(ctx); err != nil {
 		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
 	}
+	return s.append(ctx, eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared})
+}
+
+// append is for the only writer.
+func (s txStore) append(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
+	st, expect, prepared := w.Stream, w.Expect, w.Events
 	all := s.tx.db.stream(st, s.tx.staged)
 	if res, repeated, err := repeat(st, all, prepared); repeated || err != nil {
 		return res, err
 	}
-	if at := event.Version(len(all)); !expect.Allows(at) {
+	at := event.Version(len(all))
+	if at > 0 && all[at-1].Closes {
+		return eventstore.Result{}, &eventstore.ClosedError{Stream: st, Version: at}
+	}
+	if !expect.Allows(at) {
 		return eventstore.Result{}, &eventstore.ConflictError{Stream: st, Expected: expect, Actual: at}
 	}
-	return s.tx.stage(ctx, st, event.Version(len(all)), prepared), nil
+	return s.tx.stage(ctx, st, at, prepared), nil
+}
+
+// AppendAll makes all writes or none, and leaves the transaction as it was then.
+func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]eventstore.Result, error) {
+	prepared, err := eventstore.PrepareAll(writes)
+	if err != nil {
+		return nil, err
+	}
+	what := fmt.Sprintf("%s and %d more", prepared[0].Stream, len(prepared)-1)
+	if s.tx.done {
+		return nil, fmt.Errorf("append %s: %w", what, ErrTxDone)
+	}
+	if err := s.tx.lockWriter(ctx); err != nil {
+		return nil, fmt.Errorf("append %s: %w", what, err)
+	}
+	before := len(s.tx.staged)
+	out := make([]eventstore.Result, len(writes))
+	repeated := 0
+	for _, w := range prepared {
+		res, err := s.append(ctx, w)
+		if err != nil {
+			s.tx.staged = s.tx.staged[:before]
+			return nil, err
+		}
+		if out[w.Place] = res; res.Repeated {
+			repeated++
+		}
+	}
+	if repeated == 0 || repeated == len(writes) {
+		return out, nil
+	}
+	s.tx.staged = s.tx.staged[:before]
+	for _, w := range prepared {
+		if r := out[w.Place]; r.Repeated { // but not in this company
+			err = &eventstore.IDReusedError{Stream: w.Stream, ID: w.Events[len(w.Events)-1].Metadata.ID, Version: r.Version}
+		}
+	}
+	return nil, err
 }
 
 func (t *Tx) lockWriter(ctx context.Context) error {

@@ -5,32 +5,46 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 )
 
-// Index: events_pkey. Lock: none. Promise: P5, together with finalUpTo.
-const readLogSQL = `
+// Promise of both: P5, together with finalUpTo and tracker.
+const (
+	// Index: events_pkey. Lock: none.
+	readLogSQL = `
 SELECT ` + eventColumns + `
-FROM {{schema}}.read_log_v1($1, $2)`
+FROM {{schema}}.read_log_v1($1, $2, $3)`
 
-const boundSQL = `SELECT {{schema}}.log_bound_v1()`
+	// Index: events_kind_idx, events_pkey. Lock: none.
+	readLogWhereSQL = `
+SELECT ` + eventColumns + `
+FROM {{schema}}.read_log_where_v1($1, $2, $3, $4, $5, $6)`
 
-const headSQL = `
+	headSQL = `
 SELECT coalesce(max(position), 0)
 FROM {{schema}}.events`
 
+	positionBeforeSQL = `SELECT {{schema}}.position_before_v1($1)`
+)
+
 // ReadLog implements eventstore.Log. It is one statement while the log has no
 // hole after the cursor. At a hole, which an open or rolled-back append leaves,
-// it looks once more: first the bound, then the events, each in a statement of
-// its own; DESIGN.md says why this order.
+// and for a selection, which cannot see holes, it needs the bound: first that,
+// then the events, each in a transaction of its own; DESIGN.md says why this
+// order.
 func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
 	if q.Limit <= 0 {
 		q.Limit = eventstore.DefaultPage
 	}
-	page, err := d.readLog(ctx, q)
+	page, err := eventstore.Page{}, q.Validate()
+	if err == nil {
+		page, err = d.readLog(ctx, q)
+	}
+	if hasCode(err, codeOtherServer) {
+		d.bound.forget()
+		page, err = d.readLog(ctx, q)
+	}
 	if err != nil {
 		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, missing(err))
 	}
@@ -38,29 +52,53 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 }
 
 func (d *DB) readLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
-	events, err := d.query(ctx, d.pool, d.sql(readLogSQL), int64(q.After), q.Limit)
+	if q.Filtered() {
+		return d.readSelected(ctx, q)
+	}
+	return d.readAll(ctx, q)
+}
+
+func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+	page := eventstore.Page{After: q.After, Next: q.After}
+	b := d.bound.last()
+	events, _, err := d.readPage(ctx, q, b)
 	if err != nil {
-		return eventstore.Page{}, err
+		return page, err
 	}
-	if finalUpTo(q.After, events, q.After) < len(events) {
-		var bound event.Position
-		if bound, events, err = d.boundThenEvents(ctx, q); err != nil {
-			return eventstore.Page{}, err
+	final := finalUpTo(q.After, events, b.upTo)
+	if final == 0 && len(events) > 0 { // the log goes on, but behind a hole
+		if b, err = d.bound.refresh(ctx, d.askBound); err != nil {
+			return page, err
 		}
-		events = events[:finalUpTo(q.After, events, bound)]
+		if events, _, err = d.readPage(ctx, q, b); err != nil {
+			return page, err
+		}
+		final = finalUpTo(q.After, events, b.upTo)
 	}
-	page := eventstore.Page{After: q.After, Events: events, Next: q.After}
-	if n := len(events); n > 0 {
-		page.Next = events[n-1].Position
+	page.Events = events[:final]
+	if final > 0 {
+		page.Next = events[final-1].Position
 	}
 	return page, nil
 }
 
+func (d *DB) readPage(ctx context.Context, q eventstore.LogQuery, b bound) ([]event.Recorded, bool, error) {
+	return d.query(ctx, d.pool, d.sql(readLogSQL), int64(q.After), d.pages.most(q.Limit), b.asked())
+}
+
+// asked is the server that a statement has to run on, nil for any.
+func (b bound) asked() *time.Time {
+	if b.server.IsZero() {
+		return nil
+	}
+	return &b.server
+}
+
 // finalUpTo returns how many of the events are final: those up to the bound,
 // and those that follow the cursor, or another final event, without a hole.
-func finalUpTo(after event.Position, events []event.Recorded, bound event.Position) int {
+func finalUpTo(after event.Position, events []event.Recorded, upTo event.Position) int {
 	for i, e := range events {
-		if e.Position > bound && e.Position != after+1 {
+		if e.Position > upTo && e.Position != after+1 {
 			return i
 		}
 		after = e.Position
@@ -68,21 +106,35 @@ func finalUpTo(after event.Position, events []event.Recorded, bound event.Positi
 	return len(events)
 }
 
-// boundThenEvents runs in READ COMMITTED whatever the default of the role or
-// database is: at a higher level both statements would share one snapshot, taken
-// before the bound was known, and an event committed in between would be skipped.
-func (d *DB) boundThenEvents(ctx context.Context, q eventstore.LogQuery) (event.Position, []event.Recorded, error) {
-	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
+// readSelected reads up to the bound and never beyond: between two events that
+// a query selects, others may lie, or holes.
+func (d *DB) readSelected(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+	page := eventstore.Page{After: q.After, Next: q.After}
+	b := d.bound.last()
+	if b.upTo <= q.After {
+		var err error
+		if b, err = d.bound.refresh(ctx, d.askBound); err != nil || b.upTo <= q.After {
+			return page, err
+		}
+	}
+	most := d.pages.most(q.Limit)
+	events, whole, err := d.query(ctx, d.pool, d.sql(readLogWhereSQL), int64(q.After), int64(b.upTo), most, list(q.Categories), list(q.Names), b.asked())
 	if err != nil {
-		return 0, nil, err
+		return page, err
 	}
-	defer rollback(ctx, tx)
-	var bound int64
-	if err := tx.QueryRow(ctx, d.sql(boundSQL)).Scan(&bound); err != nil {
-		return 0, nil, err
+	page.Events, page.Next = events, b.upTo
+	if n := len(events); n == most || !whole {
+		page.Next = events[n-1].Position
 	}
-	events, err := d.query(ctx, tx, d.sql(readLogSQL), int64(q.After), q.Limit)
-	return event.Position(bound), events, err
+	return page, nil
+}
+
+// list is NULL for no selection.
+func list(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	return names
 }
 
 // Head implements eventstore.Log.
@@ -94,26 +146,11 @@ func (d *DB) Head(ctx context.Context) (event.Position, error) {
 	return event.Position(head), nil
 }
 
-// Wait implements eventstore.Log: it ends when this process has appended, and
-// after the poll interval.
-func (d *DB) Wait(ctx context.Context, _ event.Position) error {
-	d.mu.Lock()
-	grown := d.grown
-	d.mu.Unlock()
-	timer := time.NewTimer(d.poll)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-grown:
-	case <-timer.C:
+// PositionBefore implements eventstore.Log with about 50 look-ups in one call.
+func (d *DB) PositionBefore(ctx context.Context, t time.Time) (event.Position, error) {
+	var p int64
+	if err := d.pool.QueryRow(ctx, d.sql(positionBeforeSQL), t).Scan(&p); err != nil {
+		return 0, fmt.Errorf("find position at %s: %w", t.UTC().Format(time.RFC3339Nano), missing(err))
 	}
-	return ctx.Err()
-}
-
-func (d *DB) wake() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.grown)
-	d.grown = make(chan struct{})
+	return event.Position(p), nil
 }

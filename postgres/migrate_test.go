@@ -63,14 +63,14 @@ CREATE EVENT TRIGGER stop ON ddl_command_end EXECUTE FUNCTION public.stop();`); 
 		t.Fatal(err)
 	}
 	done, err := postgres.Migrate(ctx, pool, postgres.WithSchema("half"))
-	if err == nil || !strings.HasPrefix(err.Error(), "migrate schema half: 002_append: ") || len(done) != 1 {
-		t.Fatalf("Migrate = %v, %v, want it to stop in 002_append", done, err)
+	if err == nil || !strings.HasPrefix(err.Error(), "migrate schema half: 003_append: ") || len(done) != 2 {
+		t.Fatalf("Migrate = %v, %v, want it to stop in 003_append", done, err)
 	}
 	if _, err := pool.Exec(ctx, `DROP EVENT TRIGGER stop`); err != nil {
 		t.Fatal(err)
 	}
 	done, err = postgres.Migrate(ctx, pool, postgres.WithSchema("half"))
-	if err != nil || len(done) == 0 || done[0].Name != "002_append" {
+	if err != nil || len(done) == 0 || done[0].Name != "003_append" {
 		t.Errorf("Migrate = %v, %v, want it to go on", done, err)
 	}
 }

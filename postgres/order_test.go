@@ -240,13 +240,13 @@ func TestReadingBeforeTheBoundSkips(t *testing.T) {
 	s.append(s.db.Tx(a), "a")
 	s.append(s.db, "b")
 
-	rows, err := s.pool.Query(s.ctx, `SELECT position FROM annals.read_log_v1(1, 10)`)
+	rows, err := s.pool.Query(s.ctx, `SELECT position FROM annals.read_log_v1(1, 10, NULL)`)
 	s.end(err)
 	seen, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	s.end(err)
 	s.end(a.Commit(s.ctx)) // between the two statements
 	var bound int64
-	s.end(s.pool.QueryRow(s.ctx, `SELECT annals.log_bound_v1()`).Scan(&bound))
+	s.end(s.pool.QueryRow(s.ctx, `SELECT bound FROM annals.log_bound_v1()`).Scan(&bound))
 	if len(seen) != 1 || seen[0] != 3 || bound != 3 {
 		t.Errorf("seen %v with bound %d, want 3 alone declared final, and a at 2 skipped", seen, bound)
 	}

@@ -19,7 +19,8 @@
 // before it any more: a run of positions without a hole is final by itself, and
 // at a hole the reader asks which transactions may still fill it (DESIGN.md has
 // the proof). An open transaction that has appended delays readers of what
-// comes after it; no other transaction does.
+// comes after it; no other transaction does. A replica knows as much as the
+// primary has published: run PublishMark where replicas are read.
 //
 // # Failure
 //
@@ -47,22 +48,27 @@ var (
 	_ eventstore.Store     = (*DB)(nil)
 	_ worker.Store[pgx.Tx] = (*DB)(nil)
 	_ eventstore.Store     = txStore{}
+	_ eventstore.Listener  = (*DB)(nil)
 )
 
 // DB is an event store in one schema of a database. It is safe for concurrent
 // use and has nothing to close.
 type DB struct {
 	config
-	pool *pgxpool.Pool
-
-	mu    sync.Mutex
-	grown chan struct{} // closed when this process has appended
+	pool       *pgxpool.Pool
+	statements sync.Map // template to statement
+	group      *group   // nil: each append is a statement of its own
+	bound      tracker
+	signal     signal
+	pages      pageSize
 }
 
 type config struct {
 	schema    string
 	namespace int
 	poll      time.Duration
+	alone     bool // no groups
+	quiet     bool // no notifications
 }
 
 // Option changes a DB.
@@ -82,15 +88,37 @@ func WithSchema(name string) Option {
 }
 
 // WithPollInterval sets how long a reader that has seen everything waits before
-// it looks again. Appends of this process wake it at once; the interval bounds
-// the delay for appends of others. Default 50 ms, at least 1 ms. Raise it when
-// many idle readers load the server.
+// it looks again. Appends of this process wake it at once, and those of others
+// while Listen runs; the interval bounds the delay of what both have missed.
+// Default 50 ms, at least 1 ms. Raise it when many idle readers load the server.
 func WithPollInterval(d time.Duration) Option {
 	return func(c *config) error {
 		if d < time.Millisecond {
 			return fmt.Errorf("option WithPollInterval: %v: want at least 1ms", d)
 		}
 		c.poll = d
+		return nil
+	}
+}
+
+// WithoutGroups makes each append a statement and a commit of its own. Default:
+// appends of this process that are under way at the same time share them, which
+// is several times faster from about 16 callers on. An append on its own waits
+// for nobody in either case. Set it when the statements of each append must be
+// told apart on the server.
+func WithoutGroups() Option {
+	return func(c *config) error {
+		c.alone = true
+		return nil
+	}
+}
+
+// WithoutNotify stops appends from sending notifications to the readers of
+// other processes, which then find events when they poll. Default: one after an
+// append, at most one every 10 ms. Set it when nobody listens.
+func WithoutNotify() Option {
+	return func(c *config) error {
+		c.quiet = true
 		return nil
 	}
 }
@@ -113,7 +141,23 @@ func New(pool *pgxpool.Pool, opts ...Option) *DB {
 	if err != nil {
 		panic("postgres: " + err.Error())
 	}
-	return &DB{config: c, pool: pool, grown: make(chan struct{})}
+	d := &DB{config: c, pool: pool}
+	d.bound.turn = make(chan struct{}, 1)
+	d.signal.grown = make(chan struct{})
+	if !c.alone {
+		d.group = newGroup(d)
+	}
+	return d
+}
+
+// sql is config.sql, made once for each template.
+func (d *DB) sql(template string) string {
+	if s, ok := d.statements.Load(template); ok {
+		return s.(string)
+	}
+	s := d.config.sql(template)
+	d.statements.Store(template, s)
+	return s
 }
 
 // Schema returns the name of the Postgres schema.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,7 @@ import (
 	"github.com/annals-go/annals/eventstore"
 )
 
-const eventColumns = `position, category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, recorded_at`
+const eventColumns = `position, category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, recorded_at`
 
 // Index: events_version_key, walked in the order asked for. Lock: none.
 const (
@@ -67,11 +68,11 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 			}
 		}
 		for left := q.Limit; ; {
-			most := streamPage
+			most := d.pages.most(streamPage)
 			if q.Limit > 0 {
 				most = min(most, left)
 			}
-			events, err := d.query(ctx, db, sql, s.Category, s.ID, int64(from), most)
+			events, whole, err := d.query(ctx, db, sql, s.Category, s.ID, int64(from), most)
 			if err != nil {
 				yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, missing(err)))
 				return
@@ -82,7 +83,7 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 				}
 			}
 			left -= len(events)
-			if len(events) < most || q.Limit > 0 && left == 0 {
+			if whole && len(events) < most || q.Limit > 0 && left == 0 {
 				return
 			}
 			from = events[len(events)-1].Version + step
@@ -90,37 +91,69 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 	}
 }
 
-func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) ([]event.Recorded, error) {
+// query reads a page. It is not whole if it ends for its size in bytes.
+func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) (events []event.Recorded, whole bool, err error) {
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return collect(rows)
+	defer rows.Close() // passes over what is left, and holds none of it
+	bytes := 0
+	for rows.Next() {
+		r, size, err := scanEvent(rows)
+		if err != nil {
+			return nil, false, err
+		}
+		events = append(events, r)
+		if bytes += size; bytes >= eventstore.PageBytes {
+			d.pages.saw(len(events), bytes)
+			return events, false, nil
+		}
+	}
+	d.pages.saw(len(events), bytes)
+	return events, true, rows.Err()
 }
 
-// collect closes rows. The payload and metadata that it returns are its own.
-func collect(rows pgx.Rows) ([]event.Recorded, error) {
-	defer rows.Close()
-	var out []event.Recorded
-	for rows.Next() {
-		var (
-			r        event.Recorded
-			metadata []byte
-			schema   int16
-			at       time.Time
-		)
-		err := rows.Scan((*int64)(&r.Position), &r.Stream.Category, &r.Stream.ID, (*int64)(&r.Version), (*[16]byte)(&r.Metadata.ID),
-			&r.Name, &schema, &r.ContentType, &r.Payload, &metadata, &at)
-		if err != nil {
-			return nil, err
-		}
-		r.Schema, r.RecordedTime = int(schema), at.UTC()
-		if len(metadata) > len("{}") {
-			if err := json.Unmarshal(metadata, &r.Metadata); err != nil {
-				return nil, fmt.Errorf("metadata of %s: %w", r, err)
-			}
-		}
-		out = append(out, r)
+// scanEvent returns an event that owns its payload and metadata, and their size.
+func scanEvent(rows pgx.Rows) (event.Recorded, int, error) {
+	var (
+		r        event.Recorded
+		metadata []byte
+		schema   int16
+		at       time.Time
+	)
+	err := rows.Scan((*int64)(&r.Position), &r.Stream.Category, &r.Stream.ID, (*int64)(&r.Version), (*[16]byte)(&r.Metadata.ID),
+		&r.Name, &schema, &r.ContentType, &r.Payload, &metadata, &r.Closes, &at)
+	if err != nil {
+		return r, 0, err
 	}
-	return out, rows.Err()
+	r.Schema, r.RecordedTime = int(schema), at.UTC()
+	if len(metadata) > len("{}") {
+		if err := json.Unmarshal(metadata, &r.Metadata); err != nil {
+			return r, 0, fmt.Errorf("metadata of %s: %w", r, err)
+		}
+	}
+	return r, len(r.Payload) + len(metadata), nil
+}
+
+// pageSize keeps pages of large events short, so that the server does not send
+// much more than a page may hold.
+type pageSize struct {
+	bytes atomic.Int64 // of an event, lately; large ones count at once, small ones bit by bit
+}
+
+func (p *pageSize) most(limit int) int {
+	n := p.bytes.Load()
+	if n == 0 {
+		return limit
+	}
+	return min(limit, max(1, int(2*eventstore.PageBytes/n)))
+}
+
+func (p *pageSize) saw(events, bytes int) {
+	if events == 0 {
+		return
+	}
+	size, before := int64(bytes/events), p.bytes.Load()
+	p.bytes.Store(max(size, (7*before+size)/8))
 }

@@ -7,7 +7,6 @@ import (
 	"iter"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -25,7 +24,9 @@ import (
 // deadlock or a serialization failure is returned as it is; roll back then.
 //
 // Readers of the log wait for the end of a transaction that has appended, so
-// keep it short. The store is not safe for concurrent use, like the transaction.
+// keep it short. They find what it appended when they poll; call Wake after
+// the commit to spare them the wait. The store is not safe for concurrent use,
+// like the transaction.
 func (d *DB) Tx(tx pgx.Tx) eventstore.Store { return txStore{d, tx} }
 
 type txStore struct {
@@ -42,22 +43,66 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	if err != nil {
 		return eventstore.Result{}, err
 	}
+	w := eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared}
 	lookUp := false
 	for attempt := 1; ; attempt++ {
-		res, err := s.attempt(ctx, st, expect, prepared, lookUp)
-		if err == nil || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrIDReused) {
+		var res eventstore.Result
+		err := s.inSavepoint(ctx, s.db.sql(appendSQL), appendArgs(w, lookUp), func(row pgx.Row) error {
+			var t told
+			err := t.scan(row)
+			if err == nil {
+				res, err = t.result(w)
+			}
+			return err
+		})
+		if err == nil || isRefused(err) {
 			return res, err
 		}
 		// The rival can be seen now, unless the snapshot is older.
 		if taken := isTaken(err); !taken || attempt == s.attempts(expect) {
-			if at, exact := exactly(expect); taken && exact {
-				err = &eventstore.ConflictError{Stream: st, Expected: expect, Actual: at}
-				return res, err
-			}
-			return res, fmt.Errorf("append %s: %w", st, missing(err))
+			return res, s.lost(w, taken, err)
 		}
 		lookUp = lookUp || isIDTaken(err)
 	}
+}
+
+func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]eventstore.Result, error) {
+	prepared, err := eventstore.PrepareAll(writes)
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		var res []eventstore.Result
+		sql, args := s.db.batch(prepared, true)
+		err := s.inSavepoint(ctx, sql, args, func(row pgx.Row) error {
+			v, err := scanVerdicts(row, prepared)
+			if err == nil {
+				res, err = v.all(prepared)
+			}
+			return err
+		})
+		if errors.Is(err, errRefused) || isIDTaken(err) {
+			res, err = s.db.lookUpAll(ctx, s.tx, prepared)
+		}
+		if err == nil {
+			return inPlace(prepared, res), nil
+		}
+		again := isTaken(err) || errors.Is(err, errAbsent)
+		if isRefused(err) || !again || attempt == 20 {
+			return nil, s.lost(prepared[0], false, err)
+		}
+	}
+}
+
+// lost is the error of an append that lost its races, or failed otherwise.
+func (s txStore) lost(w eventstore.PreparedWrite, taken bool, err error) error {
+	if isRefused(err) {
+		return err
+	}
+	if at, exact := exactly(w.Expect); taken && exact {
+		return &eventstore.ConflictError{Stream: w.Stream, Expected: w.Expect, Actual: at}
+	}
+	return fmt.Errorf("append %s: %w", w.Stream, missing(err))
 }
 
 // attempts bounds how often an append looks again after it lost a race. To lose
@@ -76,22 +121,29 @@ func exactly(expect eventstore.Expect) (event.Version, bool) {
 
 const savepoint = "annals_append"
 
-// attempt runs in a savepoint, so that a lost race does not abort the caller's
-// transaction, and leaves none behind.
-func (s txStore) attempt(ctx context.Context, st event.Stream, expect eventstore.Expect, prepared []eventstore.Prepared, lookUp bool) (eventstore.Result, error) {
-	if _, err := s.tx.Exec(ctx, "SAVEPOINT "+savepoint); err != nil {
-		return eventstore.Result{}, err
+// inSavepoint runs a statement in a savepoint, so that a lost race does not
+// abort the caller's transaction, and leaves none behind. It is one round trip.
+func (s txStore) inSavepoint(ctx context.Context, sql string, args []any, scan func(pgx.Row) error) error {
+	var batch pgx.Batch
+	batch.Queue("SAVEPOINT " + savepoint)
+	batch.Queue(sql, args...)
+	batch.Queue("RELEASE SAVEPOINT " + savepoint)
+	results := s.tx.SendBatch(ctx, &batch)
+	_, err := results.Exec()
+	if err == nil {
+		err = scan(results.QueryRow())
 	}
-	res, err := s.db.append(ctx, s.tx, st, expect, prepared, lookUp)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		if _, undoErr := s.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT "+savepoint); undoErr != nil {
-			return res, errors.Join(err, undoErr)
+	closeErr := results.Close() // runs to the end
+	if _, rejected := pgError(err); !rejected {
+		if closeErr == nil {
+			return err
 		}
+		return errors.Join(err, closeErr)
 	}
-	_, releaseErr := s.tx.Exec(ctx, "RELEASE SAVEPOINT "+savepoint)
-	if err == nil || pg == nil {
-		err = errors.Join(err, releaseErr)
+	// Without arguments, so nothing has to be prepared, which an aborted
+	// transaction refuses.
+	if _, undoErr := s.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT "+savepoint+"; RELEASE SAVEPOINT "+savepoint); undoErr != nil {
+		return errors.Join(err, undoErr)
 	}
-	return res, err
+	return err
 }

@@ -1,0 +1,277 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+)
+
+// Limits of a group. A lane is a connection that sends one group after another.
+const (
+	groupLanes  = 2
+	groupWrites = 128
+	groupBytes  = 1 << 20 // of payloads
+	// groupEvents is the most events that an append may have to travel in a
+	// group: with more, sharing the commit gains nothing.
+	groupEvents = 50
+	// groupTimeout bounds a group that the server does not answer: its callers
+	// may have no deadline.
+	groupTimeout = 30 * time.Second
+)
+
+// group makes many appends at once into few statements. An append that finds a
+// free lane goes as it is, on the goroutine of its caller. While both lanes are
+// taken appends gather, and a lane that is done takes what has gathered.
+//
+// A stream is in one statement at a time, so that two appends of this process
+// never wait for each other in the database; its appends queue here, and
+// streams take turns, so that a hot one does not keep the others waiting.
+type group struct {
+	db *DB
+
+	mu      sync.Mutex
+	lanes   int                        // taken
+	ready   []*member                  // at most one of each stream, in order of arrival
+	streams map[event.Stream][]*member // being sent or ready: who queues behind that
+}
+
+// member is one append on its way.
+type member struct {
+	eventstore.PreparedWrite
+	bytes   int
+	verdict chan verdict // of one
+
+	// guarded by group.mu
+	sent bool
+	told bool // a verdict is in the channel
+	left bool // the caller has gone, and nobody reads the verdict
+}
+
+type verdict struct {
+	eventstore.Result
+	err error
+	// alone: the group came to nothing; make the append alone, and then say so
+	// with group.done.
+	alone bool
+}
+
+func newGroup(d *DB) *group { return &group{db: d, streams: map[event.Stream][]*member{}} }
+
+func groupable(w eventstore.PreparedWrite) bool {
+	return len(w.Events) <= groupEvents && payloadBytes(w) <= groupBytes
+}
+
+func payloadBytes(w eventstore.PreparedWrite) int {
+	n := 0
+	for _, e := range w.Events {
+		n += len(e.Payload) + len(e.StoredMetadata)
+	}
+	return n
+}
+
+// append returns when the append has its outcome or ctx has ended. In the
+// second case the outcome is unknown if the append was sent, and the group that
+// it travels in goes on.
+func (g *group) append(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
+	m := &member{PreparedWrite: w, bytes: payloadBytes(w), verdict: make(chan verdict, 1)}
+	if g.enter(m) {
+		defer g.leaveLane(m)
+		return g.db.appendAlone(ctx, w)
+	}
+	select {
+	case v := <-m.verdict:
+		return g.heed(ctx, m, v)
+	case <-ctx.Done():
+	}
+	v, sent := g.leave(m)
+	switch {
+	case v != nil:
+		return g.heed(ctx, m, *v)
+	case sent:
+		return eventstore.Result{}, fmt.Errorf("append %s: %w: %w", w.Stream, eventstore.ErrOutcomeUnknown, ctx.Err())
+	default: // and it never will be
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", w.Stream, ctx.Err())
+	}
+}
+
+func (g *group) heed(ctx context.Context, m *member, v verdict) (eventstore.Result, error) {
+	if !v.alone {
+		return v.Result, v.err
+	}
+	defer g.done(m)
+	return g.db.appendAlone(ctx, m.PreparedWrite)
+}
+
+// enter takes a free lane for the append, or queues it.
+func (g *group) enter(m *member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	behind, taken := g.streams[m.Stream]
+	switch {
+	case taken:
+		g.streams[m.Stream] = append(behind, m)
+		return false
+	case g.lanes < groupLanes:
+		g.lanes++
+		g.streams[m.Stream] = nil
+		m.sent = true
+		return true
+	default:
+		g.streams[m.Stream] = nil
+		g.ready = append(g.ready, m)
+		return false
+	}
+}
+
+// leaveLane is done, and hands the lane to what has gathered meanwhile.
+func (g *group) leaveLane(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doneLocked(m)
+	if len(g.ready) == 0 {
+		g.lanes--
+		return
+	}
+	go g.run()
+}
+
+// leave gives up waiting. If the verdict has come in the same moment, it counts.
+func (g *group) leave(m *member) (v *verdict, sent bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.told {
+		v := <-m.verdict
+		return &v, true
+	}
+	m.left = true
+	if m.sent {
+		return nil, true
+	}
+	if i := slices.Index(g.ready, m); i >= 0 {
+		g.ready = slices.Delete(g.ready, i, i+1)
+		g.doneLocked(m)
+		return nil, false
+	}
+	behind := g.streams[m.Stream]
+	i := slices.Index(behind, m)
+	g.streams[m.Stream] = slices.Delete(behind, i, i+1)
+	return nil, false
+}
+
+// done lets the next append of the stream go.
+func (g *group) done(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doneLocked(m)
+	if len(g.ready) > 0 && g.lanes < groupLanes {
+		g.lanes++
+		go g.run()
+	}
+}
+
+func (g *group) doneLocked(m *member) {
+	behind := g.streams[m.Stream]
+	if len(behind) == 0 {
+		delete(g.streams, m.Stream)
+		return
+	}
+	g.streams[m.Stream] = behind[1:]
+	g.ready = append(g.ready, behind[0])
+}
+
+// run sends groups on one lane until nothing is ready. It takes a connection
+// first and then the members, so that who waits for a connection can still
+// leave, and the group grows meanwhile.
+func (g *group) run() {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
+		conn, err := g.db.pool.Acquire(ctx)
+		members := g.take()
+		switch {
+		case len(members) == 0:
+		case err != nil: // nothing was sent
+			for _, m := range members {
+				g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, err)})
+			}
+		default:
+			g.send(ctx, conn, members)
+		}
+		if conn != nil {
+			conn.Release()
+		}
+		cancel()
+		if len(members) == 0 {
+			return
+		}
+	}
+}
+
+// take returns what goes into the next group, sorted by stream. Without any, the
+// lane is given back.
+func (g *group) take() []*member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, bytes := 0, 0
+	for _, m := range g.ready {
+		if n == groupWrites || n > 0 && bytes+m.bytes > groupBytes {
+			break
+		}
+		n, bytes = n+1, bytes+m.bytes
+		m.sent = true
+	}
+	if n == 0 {
+		g.lanes--
+		return nil
+	}
+	members := slices.Clone(g.ready[:n])
+	g.ready = slices.Delete(g.ready, 0, n)
+	slices.SortFunc(members, func(a, b *member) int { return a.Stream.Compare(b.Stream) })
+	return members
+}
+
+func (g *group) send(ctx context.Context, q querier, members []*member) {
+	if len(members) == 1 {
+		m := members[0]
+		res, err := g.db.append(ctx, q, m.PreparedWrite, false)
+		g.tell(m, verdict{Result: res, err: outcome(m.Stream.String(), err), alone: isRival(err)})
+		return
+	}
+	writes := make([]eventstore.PreparedWrite, len(members))
+	for i, m := range members {
+		writes[i] = m.PreparedWrite
+	}
+	sql, args := g.db.batch(writes, false)
+	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)
+	for i, m := range members {
+		switch {
+		case isRival(err) || hasCode(err, codeLockTimeout): // some other process was in the way of one of them
+			g.tell(m, verdict{alone: true})
+		case err != nil:
+			g.tell(m, verdict{err: outcome(m.Stream.String(), err)})
+		case v.admitted[i]:
+			g.tell(m, verdict{Result: v.written(i, m.PreparedWrite)})
+		default:
+			res, err := v.refused(i, m.PreparedWrite)
+			g.tell(m, verdict{Result: res, err: err, alone: err == errAbsent}) //nolint:errorlint // made here
+		}
+	}
+}
+
+// tell hands the verdict to the caller, and frees the stream unless the caller
+// still has to make the append alone.
+func (g *group) tell(m *member, v verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !v.alone || m.left {
+		g.doneLocked(m)
+	}
+	if !m.left {
+		m.told = true
+		m.verdict <- v
+	}
+}

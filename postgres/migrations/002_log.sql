@@ -1,0 +1,221 @@
+-- Reading the log: the bound, pages, filters, and the mark for replicas.
+--
+-- Safe while an old version is live: it only creates.
+
+-- A mark for replicas, which do not show the locks of the primary's appends.
+CREATE TABLE {{schema}}.published_mark (
+    only_row     boolean     NOT NULL DEFAULT true,
+    position     bigint      NOT NULL DEFAULT 0,
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT published_mark_pkey PRIMARY KEY (only_row),
+    CONSTRAINT published_mark_has_one_row CHECK (only_row)
+) WITH (fillfactor = 10);
+COMMENT ON TABLE {{schema}}.published_mark IS 'One row: every position up to it is decided. It never decreases.';
+
+INSERT INTO {{schema}}.published_mark DEFAULT VALUES;
+
+-- Reader's half: every position up to bound is decided. The order of the two
+-- reads is the point: first what has been drawn, then who may still be writing.
+-- The caller reads events in a later statement, with a newer snapshot, on the
+-- same server: read_log_v1 and read_log_where_v1 refuse another one.
+--
+-- The bound is never above the highest visible position, because positions that
+-- were drawn by rolled-back appends are drawn again after a crash.
+CREATE FUNCTION {{schema}}.log_bound_v1(OUT bound bigint, OUT server timestamptz)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    drawn  bigint;
+    lowest bigint;
+BEGIN
+    server := pg_postmaster_start_time();
+    IF pg_is_in_recovery() THEN
+        SELECT m.position INTO bound FROM {{schema}}.published_mark m;
+        RETURN;
+    END IF;
+    drawn := {{schema}}.last_position();
+    SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint)
+    INTO lowest
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory'
+      AND l.objsubid = 1
+      AND (l.classid::bigint >> 16) = {{namespace}}
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    SELECT least(drawn, lowest, coalesce(max(e.position), 0)) INTO bound FROM {{schema}}.events e;
+END
+$$;
+
+-- Publishes the bound for replicas. The mark commits after everything that it
+-- covers, so a replica that shows the mark shows that too.
+-- Lock: the row of the mark, until commit.
+CREATE FUNCTION {{schema}}.publish_mark_v1() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    decided   bigint;
+    published bigint;
+BEGIN
+    SELECT b.bound INTO decided FROM {{schema}}.log_bound_v1() b;
+    UPDATE {{schema}}.published_mark m
+    SET position = decided,
+        published_at = clock_timestamp()
+    WHERE m.position < decided;
+    SELECT m.position INTO published FROM {{schema}}.published_mark m;
+    RETURN published;
+END
+$$;
+
+-- Raises when the server is another one than the bound came from, or has
+-- restarted since: after a failover positions may be drawn again.
+CREATE FUNCTION {{schema}}.same_server(since timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF since <> pg_postmaster_start_time() THEN
+        RAISE EXCEPTION 'read log: the bound was asked of another server'
+            USING ERRCODE = 'AN001', HINT = 'Ask for the bound again.';
+    END IF;
+END
+$$;
+
+-- A page of the log, in order, whether it is final or not.
+-- Index: events_pkey. Lock: none. Settings: a plan made while the table was
+-- empty would scan and sort it for ever.
+CREATE FUNCTION {{schema}}.read_log_v1(after_position bigint, most integer, since timestamptz)
+RETURNS SETOF {{schema}}.events
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    PERFORM {{schema}}.same_server(since) WHERE since IS NOT NULL;
+    RETURN QUERY
+    SELECT e.*
+    FROM {{schema}}.events e
+    WHERE e.position > after_position
+    ORDER BY e.position
+    LIMIT most;
+END
+$$;
+
+-- A page of the events of some categories and names, NULL for all, up to a
+-- position that the caller knows to be decided.
+-- Index: events_kind_idx, one run for each pair of category and name, then
+-- events_pkey. What does not match costs nothing, however much there is of it.
+-- Lock: none.
+CREATE FUNCTION {{schema}}.read_log_where_v1(
+    after_position bigint,
+    upto_position  bigint,
+    most           integer,
+    categories     text[],
+    names          text[],
+    since          timestamptz
+) RETURNS SETOF {{schema}}.events
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    PERFORM {{schema}}.same_server(since) WHERE since IS NOT NULL;
+    RETURN QUERY
+    WITH RECURSIVE every_category (category) AS (
+        (SELECT e.category FROM {{schema}}.events e WHERE categories IS NULL ORDER BY e.category LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.category FROM {{schema}}.events e WHERE e.category > c.category ORDER BY e.category LIMIT 1)
+        FROM every_category c
+        WHERE c.category IS NOT NULL
+    ),
+    wanted_category AS (
+        SELECT DISTINCT g.category FROM unnest(categories) AS g (category)
+        UNION ALL
+        SELECT c.category FROM every_category c WHERE c.category IS NOT NULL
+    ),
+    every_kind (category, name) AS (
+        SELECT c.category, (SELECT e.name FROM {{schema}}.events e WHERE e.category = c.category ORDER BY e.name LIMIT 1)
+        FROM wanted_category c
+        WHERE names IS NULL
+        UNION ALL
+        SELECT k.category, (SELECT e.name FROM {{schema}}.events e WHERE e.category = k.category AND e.name > k.name ORDER BY e.name LIMIT 1)
+        FROM every_kind k
+        WHERE k.name IS NOT NULL
+    ),
+    wanted_kind AS (
+        SELECT c.category, g.name
+        FROM wanted_category c
+        CROSS JOIN (SELECT DISTINCT n.name FROM unnest(names) AS n (name)) g
+        UNION ALL
+        SELECT k.category, k.name FROM every_kind k WHERE k.name IS NOT NULL
+    ),
+    found AS (
+        SELECT r.position
+        FROM wanted_kind k
+        CROSS JOIN LATERAL (
+            SELECT e.position
+            FROM {{schema}}.events e
+            WHERE e.category = k.category
+              AND e.name = k.name
+              AND e.position > after_position
+              AND e.position <= upto_position
+            ORDER BY e.position
+            LIMIT most
+        ) r
+        ORDER BY r.position
+        LIMIT most
+    )
+    SELECT e.*
+    FROM found f
+    JOIN {{schema}}.events e ON e.position = f.position
+    ORDER BY f.position;
+END
+$$;
+
+-- The position after which the events recorded at or after a time begin, found
+-- by halving: positions are drawn in the order of time, as far as the clock of
+-- the server is. Index: events_pkey, about 50 look-ups.
+CREATE FUNCTION {{schema}}.position_before_v1(instant timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    low    bigint := 0; -- what is at or before it was recorded before the instant
+    high   bigint;      -- what is behind it was recorded at or after it
+    middle bigint;
+    place  bigint;
+    stamp  timestamptz;
+BEGIN
+    SELECT coalesce(max(e.position), 0) INTO high FROM {{schema}}.events e;
+    WHILE low < high LOOP
+        middle := low + (high - low) / 2;
+        SELECT e.position, e.recorded_at
+        INTO place, stamp
+        FROM {{schema}}.events e
+        WHERE e.position > middle
+        ORDER BY e.position
+        LIMIT 1;
+        IF stamp < instant THEN
+            low := place;
+        ELSE
+            high := middle;
+        END IF;
+    END LOOP;
+    RETURN low;
+END
+$$;

@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annals-go/annals/event"
+)
+
+// signal says that the log has grown. It is a hint, and readers poll as well.
+type signal struct {
+	mu        sync.Mutex
+	grown     chan struct{} // closed when it has grown
+	notifying bool
+	again     bool // it has grown since the last notification
+}
+
+const (
+	notifySQL = `SELECT pg_notify($1, '')`
+	// notifyEvery is how often others are told at most: a notification takes an
+	// instance-wide lock at commit, which many of them would queue for.
+	notifyEvery   = 10 * time.Millisecond
+	notifyTimeout = 5 * time.Second
+)
+
+// channel is what notifications are sent to: one for each store of a database.
+func (c config) channel() string { return "annals_" + c.schema }
+
+// Wait implements eventstore.Log: it ends when this process has appended, or
+// Listen has heard of another one, and after the poll interval.
+func (d *DB) Wait(ctx context.Context, _ event.Position) error {
+	d.signal.mu.Lock()
+	grown := d.signal.grown
+	d.signal.mu.Unlock()
+	timer := time.NewTimer(d.poll)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-grown:
+	case <-timer.C:
+	}
+	return ctx.Err()
+}
+
+// Wake tells the readers, of this process and of those that listen, that the
+// log has grown. Append does so itself; after a transaction of the caller that
+// has appended, call it to spare readers the wait for their next poll. It
+// returns at once and promises nothing.
+func (d *DB) Wake() { d.wake() }
+
+func (d *DB) wake() {
+	d.signal.mu.Lock()
+	defer d.signal.mu.Unlock()
+	d.signal.wakeLocked()
+	if d.quiet {
+		return
+	}
+	d.signal.again = true
+	if !d.signal.notifying {
+		d.signal.notifying = true
+		go d.notify()
+	}
+}
+
+func (s *signal) wakeLocked() {
+	close(s.grown)
+	s.grown = make(chan struct{})
+}
+
+// notify sends notifications until the log has not grown for a moment. It is
+// not part of any append: in the transaction of an append a notification costs
+// half of the throughput. A lost one costs a poll interval.
+func (d *DB) notify() {
+	for {
+		d.signal.mu.Lock()
+		if !d.signal.again {
+			d.signal.notifying = false
+			d.signal.mu.Unlock()
+			return
+		}
+		d.signal.again = false
+		d.signal.mu.Unlock()
+
+		ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
+		_, _ = d.pool.Exec(ctx, notifySQL, d.channel())
+		cancel()
+		time.Sleep(notifyEvery)
+	}
+}
+
+// Listen implements eventstore.Listener on a connection of its own, apart from
+// the pool, made with the pool's configuration: one for each call. It connects
+// again when the connection breaks. Through a pooler in transaction mode no
+// notification arrives, and readers poll. Errors are only of the context, and
+// so nil.
+func (d *DB) Listen(ctx context.Context) error {
+	for attempt := 1; ctx.Err() == nil; attempt++ {
+		heard, _ := d.listen(ctx)
+		if heard {
+			attempt = 1
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Duration(attempt)*time.Second, 30*time.Second)):
+		}
+	}
+	return nil
+}
+
+func (d *DB) listen(ctx context.Context) (heard bool, err error) {
+	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(ctx, fmt.Sprintf(`LISTEN %q`, d.channel())); err != nil {
+		return false, err
+	}
+	for {
+		// What was appended before it listened has not been heard.
+		d.signal.mu.Lock()
+		d.signal.wakeLocked()
+		d.signal.mu.Unlock()
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return true, err
+		}
+	}
+}
