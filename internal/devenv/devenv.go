@@ -30,7 +30,7 @@ type Server struct {
 // On systems other than Linux, macOS and the BSDs nothing can be started, and the error says to set DATABASE_URL.
 func Postgres(ctx context.Context, opts ...Option) (*Server, error) {
 	cfg := newConfig(opts)
-	if url := cfg.getenv("DATABASE_URL"); url != "" {
+	if url := cfg.getenv("DATABASE_URL"); url != "" && !cfg.own {
 		if _, err := pgx.ParseConfig(url); err != nil {
 			return nil, fmt.Errorf("start postgres: read DATABASE_URL: %w", err)
 		}
@@ -70,8 +70,21 @@ func WithoutFsync() Option {
 	})
 }
 
-// config is what start works from. Options set settings; the rest is there for tests to replace.
+// WithSetting starts the server with a setting, such as shared_buffers and 1GB. Of several for one name the last one
+// counts. Default: max_connections 300, shared_buffers 256MB, everything else as PostgreSQL has it.
+func WithSetting(name, value string) Option {
+	return optionFunc(func(c *config) { c.settings = append(c.settings, name+"="+value) })
+}
+
+// WithOwnServer starts a server even if DATABASE_URL names one. Default: the one that it names. Use it where the
+// settings of the server are part of the result, as in benchmarks.
+func WithOwnServer() Option {
+	return optionFunc(func(c *config) { c.own = true })
+}
+
+// config is what start works from. Options set settings and own; the rest is there for tests to replace.
 type config struct {
+	own      bool     // DATABASE_URL is not looked at
 	settings []string // name=value, given to the server with -c
 	getenv   func(string) string
 	globs    []string              // directories searched after PATH

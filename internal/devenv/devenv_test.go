@@ -55,6 +55,32 @@ func TestPostgresIsDurableByDefault(t *testing.T) {
 	}
 }
 
+func TestWithSetting(t *testing.T) {
+	t.Parallel()
+	server := run(t, WithSetting("shared_buffers", "16MB"), WithSetting("max_wal_size", "2GB"))
+	for name, want := range map[string]string{"shared_buffers": "16MB", "max_wal_size": "2GB", "max_connections": "300"} {
+		if got := query(t, server.URL, fmt.Sprintf("SELECT current_setting('%s')", name)); got != want {
+			t.Errorf("got %s = %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestWithOwnServer(t *testing.T) {
+	t.Parallel()
+	named := hermetic(map[string]string{"DATABASE_URL": "postgres://u@example.invalid/db", "PATH": os.Getenv("PATH")})
+	server, err := Postgres(t.Context(), named, WithOwnServer(), WithoutFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if server.External || server.Dir == "" {
+		t.Errorf("got External = %v, Dir = %q, want a server of its own", server.External, server.Dir)
+	}
+	if got := query(t, server.URL, "SELECT 1::text"); got != "1" {
+		t.Errorf("got %s, want 1", got)
+	}
+}
+
 func TestPostgresWantsThePassword(t *testing.T) {
 	t.Parallel()
 	server := run(t)
