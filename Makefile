@@ -8,6 +8,8 @@
 GO ?= go
 # Flags for go test, such as GOTESTFLAGS='-race -v'.
 GOTESTFLAGS ?=
+# Flags for the benchmark, such as BENCHFLAGS='-filter ^append/ -rounds 3 -json result.json'.
+BENCHFLAGS ?=
 DEMO_DIR ?= .annals/demo
 ORDERS ?= examples/order/testdata/orders.csv.gz
 
@@ -32,6 +34,10 @@ test: ## run every test (GOTESTFLAGS=-race for the race detector)
 .PHONY: fault
 fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10 for longer)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order
+
+.PHONY: bench
+bench: ## measure Annals beside statements by hand (BENCHFLAGS=-list names the workloads, -h the flags)
+	$(GO) run ./internal/bench -commit "$$(git describe --always --dirty --abbrev=12 2>/dev/null)" $(BENCHFLAGS)
 
 .PHONY: lint
 lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod

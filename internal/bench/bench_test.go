@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annals-go/annals/internal/devenv"
+)
+
+// testLab is as small as a lab can be. Its databases have the names of
+// postgrestest, which drops those that a killed test has left.
+func testLab(t *testing.T) *lab {
+	t.Helper()
+	server, err := devenv.Postgres(t.Context(), devenv.WithoutFsync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l := newLab(server.URL)
+	l.prefix = fmt.Sprintf("annals_test_%d_bench_%d_", time.Now().Unix(), os.Getpid())
+	l.conns, l.events, l.inOne, l.inTwelve = 6, 2_000, 50, 10
+	return l
+}
+
+// TestWorkloads: each one runs, and finds in the tables what it has written.
+// How fast it is, is not asked.
+func TestWorkloads(t *testing.T) {
+	t.Parallel()
+	l := testLab(t)
+	var out, progress bytes.Buffer
+	r := report{Rounds: 2, Time: 20 * time.Millisecond}
+	var err error
+	if r.Machine, err = describe(t.Context(), l.url, "", "c0ffee"); err != nil {
+		t.Fatal(err)
+	}
+	r.header(&out)
+	r.measure(t.Context(), l, workloads(), plan{rounds: r.Rounds, time: r.Time}, &progress)
+	file := filepath.Join(t.TempDir(), "result.json")
+	if err := r.finish(file, &out); err != nil {
+		t.Errorf("%v\n%s", err, &progress)
+	}
+	t.Logf("\n%s", &out)
+
+	var got report
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	measured := map[string]bool{}
+	for _, line := range got.Results {
+		measured[line.Workload] = true
+		if line.Ratio == nil || line.Ratio.Median <= 0 || line.Annals.Median <= 0 {
+			t.Errorf("%s: got annals %v, ratio %v, want figures", line.Workload, line.Annals, line.Ratio)
+		}
+	}
+	for _, w := range workloads() {
+		if !measured[w.name] {
+			t.Errorf("%s is not in the JSON", w.name)
+		}
+	}
+	for _, want := range []string{"c0ffee", "shared_buffers", "synchronous_commit", "append/1-event/16-callers"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the output does not say %q", want)
+		}
+	}
+}
+
+func TestWorkloadNamesDiffer(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, w := range workloads() {
+		if seen[w.name] {
+			t.Errorf("two workloads are named %s", w.name)
+		}
+		seen[w.name] = true
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-rounds", "0"}, "option -rounds or -time: want more than 0"},
+		{[]string{"-time", "0s"}, "option -rounds or -time: want more than 0"},
+		{[]string{"-filter", "("}, "option -filter: error parsing regexp: missing closing ): `(`"},
+		{[]string{"-filter", "nothing"}, `option -filter: no workload matches "nothing"; -list names them`},
+		{[]string{"append"}, `unknown argument "append"`},
+	} {
+		var out, progress bytes.Buffer
+		err := run(t.Context(), c.args, &out, &progress)
+		if err == nil || err.Error() != c.want {
+			t.Errorf("run(%q) = %v, want %s", c.args, err, c.want)
+		}
+	}
+}
+
+func TestListNamesWorkloadsAndBars(t *testing.T) {
+	t.Parallel()
+	var out, progress bytes.Buffer
+	if err := run(t.Context(), []string{"-list", "-filter", "16-callers"}, &out, &progress); err != nil {
+		t.Fatal(err)
+	}
+	want := "append/1-event/16-callers            events/s   >= 1.20\nappend/10-events/16-callers          events/s   >= 0.85\n"
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
