@@ -102,7 +102,7 @@ func (d *database) annals(ctx context.Context, conns int, opts ...postgres.Optio
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := postgres.Migrate(ctx, pool); err != nil {
+	if _, err := postgres.Migrate(ctx, pool, opts...); err != nil {
 		return nil, nil, err
 	}
 	return postgres.New(pool, opts...), pool, nil

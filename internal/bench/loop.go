@@ -43,3 +43,29 @@ func closedLoop(ctx context.Context, callers int, d time.Duration, op func(ctx c
 	}
 	return s, nil
 }
+
+// paced lets callers do op in turns, so many times a second in all. Who is late
+// does not wait; none is left out.
+func paced(ctx context.Context, callers, perSecond int, d time.Duration, op func(ctx context.Context, caller int) error) (sample, error) {
+	step := time.Second / time.Duration(perSecond)
+	total := max(1, int(d/step))
+	g, ctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for c := range callers {
+		g.Go(func() error {
+			for i := c; i < total; i += callers {
+				if err := sleep(ctx, time.Until(start.Add(time.Duration(i)*step))); err != nil {
+					return err
+				}
+				if err := op(ctx, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return sample{}, err
+	}
+	return sample{n: total, took: time.Since(start)}, nil
+}

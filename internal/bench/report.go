@@ -42,7 +42,7 @@ func (r report) header(w io.Writer) {
 	if m.Flush > 0 {
 		fmt.Fprintf(w, "; write and fsync of 8 KiB %v", short(m.Flush))
 	}
-	fmt.Fprintf(w, "\n%d rounds of %v for each side; ratio: median of the rounds, above 1 Annals is better; +-: half the range, of the median; latencies p50 / p99\n\n", r.Rounds, r.Time)
+	fmt.Fprintf(w, "\n%d rounds of %v for each side; ratio: median of the rounds, above 1 Annals is better; +-: half the range, of the median; latencies p50 / p99 / max\n\n", r.Rounds, r.Time)
 }
 
 func (r report) table(w io.Writer) error {
@@ -74,7 +74,7 @@ func (r report) table(w io.Writer) error {
 func (s *sideResult) cells() string {
 	times := ""
 	if s.Latency != nil {
-		times = fmt.Sprintf("%s / %s", short(s.Latency.P50), short(s.Latency.P99))
+		times = fmt.Sprintf("%s / %s / %s", short(s.Latency.P50), short(s.Latency.P99), short(s.Latency.Max))
 	}
 	return fmt.Sprintf("%s\t%.0f%%\t%s", number(s.Median), 50*(s.Max-s.Min)/s.Median, times)
 }

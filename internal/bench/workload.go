@@ -97,5 +97,10 @@ func workloads() []workload {
 		load(1000, bar{}),
 		pages(100, bar{}),
 		pages(1000, bar{ratio: 0.9}),
+		tail("tail/1000-per-second", false, bar{most: 10}),
+		tail("tail/other-database", true, bar{most: 10}),
+		mixed(bar{ratio: 0.9}),
+		transaction("transaction/60000-appends", 1, func(l *lab) int { return l.inOne }),
+		transaction("transaction/12x2000", 12, func(l *lab) int { return l.inTwelve }),
 	}
 }

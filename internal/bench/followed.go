@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// followed is a side whose events a reader gets while they are appended.
+type followed struct {
+	reader   *reader
+	authors  []*author
+	answered atomic.Int64 // events that were committed
+	// appends runs the callers; it is given what one of them does.
+	appends func(ctx context.Context, d time.Duration) (sample, error)
+}
+
+// run returns the count and time of the appends, and the latencies of the
+// reader, which ends later.
+func (f *followed) run(ctx context.Context, d time.Duration) (sample, error) {
+	var (
+		s         sample
+		latencies []time.Duration
+		written   = make(chan struct{})
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		s, err = f.appends(ctx, d)
+		if err == nil {
+			close(written)
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		latencies, err = f.reader.follow(ctx, written, f.answered.Load)
+		return err
+	})
+	err := g.Wait()
+	s.latencies = latencies
+	return s, err
+}
+
+// append does what one caller does once.
+func (f *followed) append(ctx context.Context, caller int, w write) error {
+	a := f.authors[caller]
+	a.events[0].Payload = f.reader.clock.stamp()
+	return w(ctx, a.current(), a.at, a.events)
+}
+
+// committed is called when the append of a caller has come to stay.
+func (f *followed) committed(caller int) {
+	a := f.authors[caller]
+	a.wrote()
+	f.answered.Add(int64(len(a.events)))
+}
