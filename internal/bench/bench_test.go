@@ -2,32 +2,36 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/annals-go/annals/internal/devenv"
 )
 
+// server is shared by the tests of the process. It ends with the process:
+// devenv promises that.
+var server = sync.OnceValues(func() (*devenv.Server, error) {
+	return devenv.Postgres(context.Background(), devenv.WithoutFsync())
+})
+
 // testLab is as small as a lab can be. Its databases have the names of
 // postgrestest, which drops those that a killed test has left.
 func testLab(t *testing.T) *lab {
 	t.Helper()
-	server, err := devenv.Postgres(t.Context(), devenv.WithoutFsync())
+	s, err := server()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	l := newLab(server.URL)
-	l.prefix = fmt.Sprintf("annals_test_%d_bench_%d_", time.Now().Unix(), os.Getpid())
+	l := newLab(s.URL)
+	l.prefix = fmt.Sprintf("annals_test_%d_%s_", time.Now().Unix(), strings.ToLower(rand.Text()[:10]))
 	l.conns, l.events, l.inOne, l.inTwelve = 6, 2_000, 50, 10
 	return l
 }

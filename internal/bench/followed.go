@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ type followed struct {
 	reader   *reader
 	authors  []*author
 	answered atomic.Int64 // events that were committed
+	slowest  float64      // appends per second of the slowest round, 0 before the first
 	// appends runs the callers; it is given what one of them does.
 	appends func(ctx context.Context, d time.Duration) (sample, error)
 }
@@ -39,7 +41,16 @@ func (f *followed) run(ctx context.Context, d time.Duration) (sample, error) {
 	})
 	err := g.Wait()
 	s.latencies = latencies
+	if pace := perSecond(s); f.slowest == 0 || pace < f.slowest {
+		f.slowest = pace
+	}
 	return s, err
+}
+
+// lost says what became of the events of a reader that promises nothing.
+func (f *followed) lost() string {
+	all := f.answered.Load()
+	return fmt.Sprintf("the reader by hand lost %d of %d committed events", all-f.reader.seen, all)
 }
 
 // append does what one caller does once.

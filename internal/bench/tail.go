@@ -66,7 +66,8 @@ func openTail(ctx context.Context, l *lab, blocked bool) (_ *trial, err error) {
 			if err := holdAll(ctx, table{pool, store.Schema() + ".events", ours}, table{raw, byHand, hand}, table{farPool, far.Schema() + ".events", distant}); err != nil {
 				return nil, err
 			}
-			return []string{hand.lost()}, nil
+			pace := fmt.Sprintf("appends per second in the slowest round: Annals %.0f, by hand %.0f, other process %.0f", ours.slowest, hand.slowest, distant.slowest)
+			return []string{pace, hand.lost()}, nil
 		},
 	}
 	if err := settle(ctx, pool); err != nil {
@@ -140,10 +141,4 @@ func holdAll(ctx context.Context, tables ...table) error {
 		}
 	}
 	return nil
-}
-
-// lost says what became of the events of a reader that promises nothing.
-func (f *followed) lost() string {
-	all := f.answered.Load()
-	return fmt.Sprintf("the reader by hand lost %d of %d committed events", all-f.reader.seen, all)
 }
