@@ -33,6 +33,10 @@ test: ## run every test (GOTESTFLAGS=-race for the race detector)
 fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10 for longer)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order
 
+.PHONY: model
+model: ## check the model of the log's order with spin: the right design holds, broken ones do not
+	@./postgres/model/run.sh
+
 .PHONY: lint
 lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod
 	$(GO) vet ./...
