@@ -23,7 +23,8 @@ designs() {
 		right              | holds  | -DSAVEPOINTS=1 -DLAST_POSITION=3 | 3 writers, 2 readers, savepoints in one writer
 		right-crash        | holds  | -DSAVEPOINTS=1 -DLAST_POSITION=3 -DREADERS=1 -DCRASHES=1 | the same with a crash and 1 reader
 		right-prepared     | holds  | -DSAVEPOINTS=0 -DLAST_POSITION=3 -DREADERS=1 -DCRASHES=1 -DPREPARED | two-phase commit and a crash, no savepoints, 1 reader
-		right-savepoints   | holds  | -DWRITERS=2 -DREADERS=1 -DSAVEPOINTS=1 -DLAST_POSITION=4 | a position more: 2 writers, savepoints in one, 1 reader
+		right-longer       | holds  | -DSAVEPOINTS=0 -DLAST_POSITION=4 | a position more: 3 writers, 2 readers, no savepoints
+		right-savepoints   | holds  | -DWRITERS=2 -DREADERS=1 -DSAVEPOINTS=2 -DLAST_POSITION=4 | a position more: savepoints in both of 2 writers, 1 reader
 		naive              | breaks | -DSAVEPOINTS=0 -DLAST_POSITION=3 -DNAIVE | position > cursor and nothing else; 3 writers, 2 readers
 		no-locks           | breaks | -DNO_LOCKS | the bound is the sequence alone
 		locks-only         | breaks | -DLOCKS_ONLY | the sequence is not read before the locks
