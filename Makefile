@@ -39,6 +39,10 @@ fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10
 bench: ## measure Annals beside statements by hand (BENCHFLAGS=-list names the workloads, -h the flags)
 	$(GO) run ./internal/bench -commit "$$(git describe --always --dirty --abbrev=12 2>/dev/null)" $(BENCHFLAGS)
 
+.PHONY: model
+model: ## check the model of the log's order with spin: the right design holds, broken ones do not
+	@./postgres/model/run.sh
+
 .PHONY: lint
 lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod
 	$(GO) vet ./...

@@ -38,6 +38,45 @@ const maxLimit = 1_000_000
 
 func limitFlag() *numberFlag { return &numberFlag{value: 100, least: 1, most: maxLimit} }
 
+// namesFlag is a name, or several by commas or by giving the flag again.
+type namesFlag struct {
+	names []string
+	check func(string) error
+}
+
+func (f *namesFlag) Set(s string) error {
+	for n := range strings.SplitSeq(s, ",") {
+		if err := f.check(n); err != nil {
+			return err
+		}
+		f.names = append(f.names, n)
+	}
+	return nil
+}
+
+func (f *namesFlag) String() string { return strings.Join(f.names, ",") }
+func (f *namesFlag) Type() string   { return "name,..." }
+
+// timeFlag is a time as RFC 3339 has it.
+type timeFlag struct{ value time.Time }
+
+func (f *timeFlag) Set(s string) error {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return errors.New("want a time such as 2026-01-31T09:00:00Z")
+	}
+	f.value = t
+	return nil
+}
+
+func (f *timeFlag) String() string {
+	if f.value.IsZero() {
+		return ""
+	}
+	return f.value.Format(time.RFC3339Nano)
+}
+func (f *timeFlag) Type() string { return "time" }
+
 // choiceFlag is one of a few words.
 type choiceFlag struct {
 	value   string

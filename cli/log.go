@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -13,9 +14,13 @@ import (
 	"github.com/annals-go/annals/postgres"
 )
 
+var errTwoBeginnings = errors.New("--after and --since: want one of them")
+
 func (a *app) log() *cobra.Command {
 	after := &numberFlag{most: maxPosition}
 	limit := limitFlag()
+	categories, names := &namesFlag{check: event.ValidateCategory}, &namesFlag{check: event.ValidateName}
+	since := &timeFlag{}
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "log",
@@ -23,33 +28,43 @@ func (a *app) log() *cobra.Command {
 		Long: `Show the events of all streams in the order of their positions, as far as it is final: nothing ever
 appears before an event that was shown.
 
+With --category and --name it shows the selected events alone, without reading the others. With --since it
+begins at a recorded time, which is a note of the server's clock: positions order the log, times do not.
+
 With --follow it waits for more until it is interrupted. It then has no limit unless --limit is given, and
 --timeout bounds each read.`,
 		Args:         exactArgs(0, "none"),
 		SilenceUsage: true,
 		RunE: a.run(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			q, most := eventstore.LogQuery{After: event.Position(after.value)}, int(limit.value)
+			if cmd.Flags().Changed("after") && cmd.Flags().Changed("since") {
+				return usage(errTwoBeginnings)
+			}
+			q := eventstore.LogQuery{After: event.Position(after.value), Categories: categories.names, Names: names.names}
+			most := int(limit.value)
 			if !follow {
 				ctx, cancel := context.WithTimeout(ctx, time.Duration(a.timeout))
 				defer cancel()
-				return a.readLog(ctx, cmd, q, most, false)
+				return a.readLog(ctx, cmd, q, since.value, most, false)
 			}
 			if !cmd.Flags().Changed("limit") {
 				most = math.MaxInt
 			}
-			if err := a.readLog(ctx, cmd, q, most, true); ctx.Err() == nil {
+			if err := a.readLog(ctx, cmd, q, since.value, most, true); ctx.Err() == nil {
 				return err
 			}
 			return nil // interrupted, as it is meant to end
 		}),
 	}
 	cmd.Flags().Var(after, "after", "show the events after this position")
+	cmd.Flags().Var(since, "since", "show the events recorded at or after this time")
+	cmd.Flags().Var(categories, "category", "show the events of these categories of streams")
+	cmd.Flags().Var(names, "name", "show the events with these names")
 	cmd.Flags().Var(limit, "limit", "most events to show")
 	cmd.Flags().BoolVar(&follow, "follow", false, "wait for more events until interrupted")
 	return cmd
 }
 
-func (a *app) readLog(ctx context.Context, cmd *cobra.Command, q eventstore.LogQuery, limit int, follow bool) error {
+func (a *app) readLog(ctx context.Context, cmd *cobra.Command, q eventstore.LogQuery, since time.Time, limit int, follow bool) error {
 	opening, cancel := context.WithTimeout(ctx, time.Duration(a.timeout))
 	defer cancel()
 	db, done, err := a.store(opening)
@@ -57,6 +72,11 @@ func (a *app) readLog(ctx context.Context, cmd *cobra.Command, q eventstore.LogQ
 		return a.explain(opening, err)
 	}
 	defer done()
+	if !since.IsZero() {
+		if q.After, err = db.PositionBefore(opening, since); err != nil {
+			return a.explain(opening, err)
+		}
+	}
 	p := a.printer(cmd, logHeader...)
 	for left := limit; left > 0; {
 		q.Limit = min(left, pageRows)
@@ -73,8 +93,9 @@ func (a *app) readLog(ctx context.Context, cmd *cobra.Command, q eventstore.LogQ
 			return err
 		}
 		left -= len(page.Events)
+		more := page.Next != q.After
 		q.After = page.Next
-		if len(page.Events) > 0 {
+		if more {
 			continue
 		}
 		if !follow {

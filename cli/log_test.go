@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/annals-go/annals/cli"
 	"github.com/annals-go/annals/event"
@@ -43,6 +44,41 @@ func TestLog(t *testing.T) {
 	got = run(t, url, []string{"log", "--follow", "--limit", "3", "--after", "10"})
 	if diff := cmp.Diff([]string{"11", "12", "13"}, column(t, got.Stdout)); got.Code != 0 || diff != "" {
 		t.Errorf("log --follow --limit: %d (-want +got):\n%s", got.Code, diff)
+	}
+}
+
+func TestLogSelects(t *testing.T) {
+	t.Parallel()
+	url, db := database(t)
+	paid := placed("{}")
+	paid.Name = "payment.paid"
+	appendTo(t, db, "order-1", placed("{}"), placed("{}"))
+	appendTo(t, db, "payment-1", paid)
+	appendTo(t, db, "order-2", paid, placed("{}"))
+	for args, want := range map[string][]string{
+		"--name payment.paid":                     {"3", "4"},
+		"--category payment":                      {"3"},
+		"--category order --name payment.paid":    {"4"},
+		"--category order,payment --after 2":      {"3", "4", "5"},
+		"--name payment.paid --name order.placed": {"1", "2", "3", "4", "5"},
+		"--name order.unknown":                    nil,
+		"--since 2000-01-01T00:00:00Z --limit 5":  {"1", "2", "3", "4", "5"},
+		"--since 2999-01-01T00:00:00+02:00":       nil,
+	} {
+		got := run(t, url, append([]string{"log"}, strings.Fields(args)...))
+		if diff := cmp.Diff(want, column(t, got.Stdout), cmpopts.EquateEmpty()); got.Code != 0 || diff != "" {
+			t.Errorf("log %s: %d %s (-want +got):\n%s", args, got.Code, got.Stderr, diff)
+		}
+	}
+	for args, want := range map[string]string{
+		"--name paid":                            `invalid argument "paid" for "--name" flag: invalid event name "paid": want family.fact, such as order.placed`,
+		"--category my-order":                    `invalid argument "my-order" for "--category" flag: invalid category "my-order": want letters, digits and underscores, beginning with a letter`,
+		"--since yesterday":                      `invalid argument "yesterday" for "--since" flag: want a time such as 2026-01-31T09:00:00Z`,
+		"--since 2000-01-01T00:00:00Z --after 3": `--after and --since: want one of them`,
+	} {
+		if got := run(t, url, append([]string{"log"}, strings.Fields(args)...)); got.Code != 2 || !strings.Contains(got.Stderr, want) {
+			t.Errorf("log %s: %d %s, want 2 %s", args, got.Code, got.Stderr, want)
+		}
 	}
 }
 

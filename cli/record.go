@@ -31,6 +31,7 @@ type eventRecord struct {
 	RecordedTime  time.Time       `json:"recorded_time"`
 	Metadata      event.Metadata  `json:"metadata"`
 	ContentType   string          `json:"content_type"`
+	Closes        bool            `json:"closes,omitempty"`
 	Payload       json.RawMessage `json:"payload,omitempty"`
 	PayloadBase64 *string         `json:"payload_base64,omitempty"`
 }
@@ -38,7 +39,7 @@ type eventRecord struct {
 func newEventRecord(e event.Recorded) eventRecord {
 	r := eventRecord{
 		Position: e.Position, Stream: e.Stream.String(), Version: e.Version, ID: e.Metadata.ID, Name: e.Name,
-		Schema: e.Schema, RecordedTime: e.RecordedTime, Metadata: e.Metadata, ContentType: e.ContentType,
+		Schema: e.Schema, RecordedTime: e.RecordedTime, Metadata: e.Metadata, ContentType: e.ContentType, Closes: e.Closes,
 	}
 	// json.Valid lets bytes pass that are no UTF-8, and no JSON reader would.
 	if e.ContentType == jsonType && utf8.Valid(e.Payload) && json.Valid(e.Payload) {

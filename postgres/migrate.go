@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // DefaultSchema is the Postgres schema that Annals lives in unless WithSchema
@@ -128,28 +127,6 @@ BEGIN
     );
 END
 $$`
-
-// Check returns ErrNotMigrated unless the schema has every step that this
-// program knows. A schema with more steps, migrated by a newer program, is fine.
-func (d *DB) Check(ctx context.Context) error {
-	all, err := d.migrations()
-	if err != nil {
-		return err
-	}
-	var have int
-	err = d.pool.QueryRow(ctx, d.sql(`SELECT coalesce(max(version), 0) FROM {{schema}}.migrations`)).Scan(&have)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == codeUndefinedTable || pg.Code == codeInvalidSchema) {
-		have, err = 0, nil
-	}
-	if err != nil {
-		return fmt.Errorf("check schema %s: %w", d.schema, err)
-	}
-	if want := all[len(all)-1].Version; have < want {
-		return fmt.Errorf("check schema %s: at version %d, want %d, run annals migrate: %w", d.schema, have, want, ErrNotMigrated)
-	}
-	return nil
-}
 
 func (c config) migrations() ([]Migration, error) {
 	files, err := fs.Glob(migrationFiles, "migrations/*.sql")

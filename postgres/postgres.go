@@ -33,7 +33,9 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -69,6 +71,7 @@ type config struct {
 	poll      time.Duration
 	alone     bool // no groups
 	quiet     bool // no notifications
+	log       *slog.Logger
 }
 
 // Option changes a DB.
@@ -123,8 +126,20 @@ func WithoutNotify() Option {
 	}
 }
 
+// WithLogger sets where the store says that it cannot listen. Default
+// slog.Default(). Everything else is returned as an error.
+func WithLogger(l *slog.Logger) Option {
+	return func(c *config) error {
+		if l == nil {
+			return errors.New("option WithLogger: nil: want a logger")
+		}
+		c.log = l
+		return nil
+	}
+}
+
 func configure(opts []Option) (config, error) {
-	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond}
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default()}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err
@@ -143,7 +158,7 @@ func New(pool *pgxpool.Pool, opts ...Option) *DB {
 	}
 	d := &DB{config: c, pool: pool}
 	d.bound.turn = make(chan struct{}, 1)
-	d.signal.grown = make(chan struct{})
+	d.signal.grown, d.signal.listener = make(chan struct{}), make(chan struct{}, 1)
 	if !c.alone {
 		d.group = newGroup(d)
 	}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -17,6 +16,8 @@ type signal struct {
 	grown     chan struct{} // closed when it has grown
 	notifying bool
 	again     bool // it has grown since the last notification
+
+	listener chan struct{} // held by the Listen that has the connection
 }
 
 const (
@@ -25,6 +26,7 @@ const (
 	// instance-wide lock at commit, which many of them would queue for.
 	notifyEvery   = 10 * time.Millisecond
 	notifyTimeout = 5 * time.Second
+	listenAgain   = time.Second // after an error, and longer each time
 )
 
 // channel is what notifications are sent to: one for each store of a database.
@@ -94,19 +96,28 @@ func (d *DB) notify() {
 }
 
 // Listen implements eventstore.Listener on a connection of its own, apart from
-// the pool, made with the pool's configuration: one for each call. It connects
-// again when the connection breaks. Through a pooler in transaction mode no
-// notification arrives, and readers poll. Errors are only of the context, and
-// so nil.
+// the pool and made with its configuration. However many calls there are, one
+// of them holds a connection and the others stand by. It connects again when
+// the connection breaks, and returns nil when ctx ends. Through a pooler in
+// transaction mode and on a replica no notification arrives, and readers poll.
 func (d *DB) Listen(ctx context.Context) error {
-	for attempt := 1; ctx.Err() == nil; attempt++ {
-		heard, _ := d.listen(ctx)
+	select {
+	case d.signal.listener <- struct{}{}:
+		defer func() { <-d.signal.listener }()
+	case <-ctx.Done():
+		return nil
+	}
+	for wait := listenAgain; ctx.Err() == nil; wait = min(2*wait, 30*time.Second) {
+		heard, err := d.listen(ctx)
 		if heard {
-			attempt = 1
+			wait = listenAgain
+		}
+		if ctx.Err() == nil && !hasCode(err, codeReadOnly) {
+			d.log.WarnContext(ctx, "cannot listen, readers poll", "schema", d.schema, "wait", wait, "error", err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(min(time.Duration(attempt)*time.Second, 30*time.Second)):
+		case <-time.After(wait):
 		}
 	}
 	return nil
@@ -122,11 +133,11 @@ func (d *DB) listen(ctx context.Context) (heard bool, err error) {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	if _, err := conn.Exec(ctx, fmt.Sprintf(`LISTEN %q`, d.channel())); err != nil {
+	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{d.channel()}.Sanitize()); err != nil {
 		return false, err
 	}
 	for {
-		// What was appended before it listened has not been heard.
+		// The first time for what was appended before it listened.
 		d.signal.mu.Lock()
 		d.signal.wakeLocked()
 		d.signal.mu.Unlock()

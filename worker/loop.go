@@ -35,8 +35,31 @@ type Loop struct {
 
 // Run reads until ctx ends and returns nil then; a batch in flight is finished
 // first, under its own deadline. It returns the first error that is permanent
-// or outlives the retries. No goroutine outlives it.
-func (l Loop) Run(ctx context.Context) error { return l.run(ctx, nil) }
+// or outlives the retries. If the log is an eventstore.Listener, it listens
+// meanwhile. No goroutine outlives it.
+func (l Loop) Run(ctx context.Context) error {
+	defer listen(ctx, l.Log)()
+	return l.run(ctx, nil)
+}
+
+// listen listens until the function that it returns is called, which waits for
+// the end. An error is not one of the reader, who polls.
+func listen(ctx context.Context, log eventstore.Log) (stop func()) {
+	listener, ok := log.(eventstore.Listener)
+	if !ok {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = listener.Listen(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
 
 // RunTo is Run, but it also returns nil once everything up to the given
 // position has been applied.

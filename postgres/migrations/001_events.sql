@@ -73,15 +73,6 @@ SELECT position,
        recorded_at
 FROM {{schema}}.events;
 
--- The sequence as it is now. is_called tells "drawn" from "set, not yet drawn".
-CREATE FUNCTION {{schema}}.last_position() RETURNS bigint
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END
-    FROM {{schema}}.events_position_seq
-$$;
-
 -- Appender's half of the log order: before a statement draws its first
 -- position, its transaction holds a shared lock whose key carries a low-water
 -- mark, the last position drawn before. All positions that the transaction
@@ -92,8 +83,10 @@ $$;
 -- It also makes the append durable where a caller had switched that off: a
 -- reader may act on the event as soon as it is visible.
 --
--- It runs in every append, so it avoids last_position(), which costs ten times
--- as much as pg_sequence_last_value. That one is NULL while nothing was drawn.
+-- The sequence is read by pg_sequence_last_value, which locks its page. A plain
+-- SELECT does not, and can see a number that is 32 too high for a moment, while
+-- nextval writes its log record: a mark above what the append then draws. While
+-- nothing was drawn it is NULL, and the highest visible position is low enough.
 CREATE FUNCTION {{schema}}.mark_append() RETURNS trigger
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -102,7 +95,10 @@ DECLARE
     kept bigint := nullif(current_setting('annals.mark_{{namespace}}', true), '')::bigint;
     mark bigint := pg_sequence_last_value('{{schema}}.events_position_seq');
 BEGIN
-    mark := least(kept, coalesce(mark, {{schema}}.last_position()));
+    IF mark IS NULL THEN
+        SELECT coalesce(max(e.position), 0) INTO mark FROM {{schema}}.events e;
+    END IF;
+    mark := least(kept, mark);
     PERFORM pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | mark);
     PERFORM set_config('annals.mark_{{namespace}}', mark::text, true);
     IF current_setting('synchronous_commit') = 'off' THEN

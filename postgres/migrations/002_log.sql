@@ -37,7 +37,10 @@ BEGIN
         SELECT m.position INTO bound FROM {{schema}}.published_mark m;
         RETURN;
     END IF;
-    drawn := {{schema}}.last_position();
+    drawn := pg_sequence_last_value('{{schema}}.events_position_seq');
+    IF drawn IS NULL THEN
+        SELECT coalesce(max(e.position), 0) INTO drawn FROM {{schema}}.events e;
+    END IF;
     SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint)
     INTO lowest
     FROM pg_locks l

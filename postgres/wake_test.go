@@ -1,0 +1,137 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/postgres"
+)
+
+// elsewhere is the store as another process has it.
+func (s *script) elsewhere(opts ...postgres.Option) *postgres.DB {
+	s.Helper()
+	pool, err := pgxpool.NewWithConfig(s.ctx, s.pool.Config())
+	s.end(err)
+	s.Cleanup(pool.Close)
+	return postgres.New(pool, opts...)
+}
+
+// listening returns when the connection of db's Listen is there, and ends it
+// with the test.
+func (s *script) listening(db *postgres.DB) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	ended := make(chan error)
+	go func() { ended <- db.Listen(ctx) }()
+	s.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.Errorf("Listen = %v, want nil", err)
+		}
+	})
+	s.until(`SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"' AND state = 'idle'`)
+}
+
+// until waits for a condition of the server that nothing tells about.
+func (s *script) until(sql string) {
+	s.Helper()
+	for ok := false; !ok; {
+		if err := s.pool.QueryRow(s.ctx, sql).Scan(&ok); err != nil {
+			s.Fatalf("until %s: %v", sql, err)
+		}
+	}
+}
+
+// The poll interval is an hour, so only the notification can end the wait.
+func TestListenHearsOtherProcesses(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
+	s.listening(reader)
+	other := s.elsewhere()
+	for n := 1; n <= 3; n++ {
+		s.append(other, "s")
+		for {
+			head, err := reader.Head(s.ctx)
+			s.end(err)
+			if int(head) >= n {
+				break
+			}
+			s.end(reader.Wait(s.ctx, 0))
+		}
+	}
+}
+
+func TestListenConnectsAgain(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
+	s.listening(reader)
+	_, err := s.pool.Exec(s.ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"'`)
+	s.end(err)
+	s.append(s.elsewhere(postgres.WithoutNotify()), "nobody hears of it")
+	s.end(reader.Wait(s.ctx, 0)) // the new connection wakes readers for what was missed
+}
+
+// P14: nobody listens, nobody notifies, and the reader has every event.
+func TestReaderPolls(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	other := s.elsewhere(postgres.WithoutNotify())
+	for n := range 20 {
+		s.append(other, "s")
+		for {
+			page, err := s.db.ReadLog(s.ctx, eventstore.LogQuery{})
+			s.end(err)
+			if len(page.Events) == n+1 {
+				break
+			}
+			s.end(s.db.Wait(s.ctx, page.Next))
+		}
+	}
+}
+
+// A second Listen of the same DB takes no second connection, and takes over
+// when the first one ends.
+func TestListenSharesOneConnection(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
+	first, cancelFirst := context.WithCancel(s.ctx)
+	firstEnded := make(chan error)
+	go func() { firstEnded <- reader.Listen(first) }()
+	const one = `SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"' AND state = 'idle'`
+	s.until(one)
+	second, cancelSecond := context.WithCancel(s.ctx)
+	secondEnded := make(chan error)
+	go func() { secondEnded <- reader.Listen(second) }()
+	cancelFirst()
+	s.end(<-firstEnded)
+	s.until(one)
+	cancelSecond()
+	s.end(<-secondEnded)
+	s.until(`SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"'`)
+}
+
+func TestWakeAfterATransactionOfTheCaller(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
+	s.listening(reader)
+	a := s.begin("")
+	s.append(s.db.Tx(a), "a")
+	s.end(a.Commit(s.ctx))
+	s.db.Wake()
+	for {
+		head, err := reader.Head(s.ctx)
+		s.end(err)
+		if head == 1 {
+			return
+		}
+		s.end(reader.Wait(s.ctx, 0))
+	}
+}
