@@ -22,7 +22,8 @@ type Server struct {
 	stop func() error // nil when External
 }
 
-// Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries.
+// Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries. With
+// ThrowAway it always starts one.
 //
 // The context bounds the start only, together with a limit of one minute; a server that did not start has left no
 // process and no directory when Postgres returns. A returned server runs until Close or the end of this process.
@@ -30,7 +31,7 @@ type Server struct {
 // On systems other than Linux, macOS and the BSDs nothing can be started, and the error says to set DATABASE_URL.
 func Postgres(ctx context.Context, opts ...Option) (*Server, error) {
 	cfg := newConfig(opts)
-	if url := cfg.getenv("DATABASE_URL"); url != "" {
+	if url := cfg.getenv("DATABASE_URL"); url != "" && !cfg.throwAway {
 		if _, err := pgx.ParseConfig(url); err != nil {
 			return nil, fmt.Errorf("start postgres: read DATABASE_URL: %w", err)
 		}
@@ -70,16 +71,28 @@ func WithoutFsync() Option {
 	})
 }
 
+// ThrowAway starts a server also when DATABASE_URL names one. Use it for what no shared server may suffer, such as a
+// crash, or for settings that a server takes at its start only.
+func ThrowAway() Option {
+	return optionFunc(func(c *config) { c.throwAway = true })
+}
+
+// WithSetting gives the server a setting of postgresql.conf at its start. The last of a name counts.
+func WithSetting(name, value string) Option {
+	return optionFunc(func(c *config) { c.settings = append(c.settings, name+"="+value) })
+}
+
 // config is what start works from. Options set settings; the rest is there for tests to replace.
 type config struct {
-	settings []string // name=value, given to the server with -c
-	getenv   func(string) string
-	globs    []string              // directories searched after PATH
-	bases    []string              // where the server's directory may be made, best first
-	ports    func() ([]int, error) // ports to try in turn
-	cache    string                // where the npm package is kept; empty means the default
-	npm      npmPackage            // zero means none for this platform
-	event    func(string)          // told of every event of the supervisor; nil means nobody is
+	settings  []string // name=value, given to the server with -c
+	throwAway bool     // whether DATABASE_URL is passed over
+	getenv    func(string) string
+	globs     []string              // directories searched after PATH
+	bases     []string              // where the server's directory may be made, best first
+	ports     func() ([]int, error) // ports to try in turn
+	cache     string                // where the npm package is kept; empty means the default
+	npm       npmPackage            // zero means none for this platform
+	event     func(string)          // told of every event of the supervisor; nil means nobody is
 }
 
 func newConfig(opts []Option) *config {

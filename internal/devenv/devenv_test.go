@@ -55,6 +55,19 @@ func TestPostgresIsDurableByDefault(t *testing.T) {
 	}
 }
 
+func TestThrowAwayPassesOverDatabaseURL(t *testing.T) {
+	t.Parallel()
+	server := run(t, hermetic(map[string]string{"DATABASE_URL": "postgres://127.0.0.1:1/none"}), ThrowAway(),
+		WithSetting("max_prepared_transactions", "3"), WithSetting("max_connections", "21"))
+	if server.External {
+		t.Error("got External = true, want false")
+	}
+	got := query(t, server.URL, "SELECT current_setting('max_prepared_transactions') || ' ' || current_setting('max_connections')")
+	if want := "3 21"; got != want {
+		t.Errorf("got settings %s, want %s", got, want)
+	}
+}
+
 func TestPostgresWantsThePassword(t *testing.T) {
 	t.Parallel()
 	server := run(t)
