@@ -80,15 +80,19 @@ func cursorAtBound(ctx context.Context, r *reader) (page, error) {
 	return p, err
 }
 
-// inTransaction is ReadLog with all its statements in one transaction: look,
-// and at a hole ask for the bound and look again.
-func inTransaction(ctx context.Context, r *reader, level pgx.TxIsoLevel) (page, error) {
+// atLevel is ReadLog, which looks, and at a hole asks for the bound and looks
+// again, with the last two or all three statements in a transaction of a level.
+func atLevel(ctx context.Context, r *reader, level pgx.TxIsoLevel, all bool) (page, error) {
 	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: level, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return page{}, err
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	events, err := r.events(ctx, tx, unbounded)
+	first := queryer(r.pool)
+	if all {
+		first = tx
+	}
+	events, err := r.events(ctx, first, unbounded)
 	if n := len(events); err != nil || n == 0 || events[n-1].Position == r.after.position+int64(n) {
 		return r.pageOf(events, err)
 	}
@@ -98,9 +102,6 @@ func inTransaction(ctx context.Context, r *reader, level pgx.TxIsoLevel) (page, 
 	}
 	return r.pageOf(r.events(ctx, tx, bound))
 }
-
-// gate is the key of a lock that stops a statement in its middle.
-const gate = 7
 
 // oneStatement has a step in the middle of the statement: after its snapshot
 // was taken, and before it reads pg_locks, which is live.

@@ -60,18 +60,26 @@ var broken = []design{
 		},
 	},
 	{
-		name: "the bound and the events in one snapshot",
-		read: func(ctx context.Context, r *reader) (page, error) { return inTransaction(ctx, r, pgx.RepeatableRead) },
+		name: "all statements in one snapshot",
+		read: func(ctx context.Context, r *reader) (page, error) { return atLevel(ctx, r, pgx.RepeatableRead, true) },
 		caught: []catch{
 			{"commit at each step of the reader", "lost [a3]"},
+			{"commit inside of the bound", "lost [a"},
+		},
+	},
+	{
+		name: "the bound and the events in one snapshot",
+		read: func(ctx context.Context, r *reader) (page, error) { return atLevel(ctx, r, pgx.RepeatableRead, false) },
+		caught: []catch{
+			{"commit inside of the bound", "lost [a before drawn a before locks]"},
 		},
 	},
 	{
 		name: "the isolation level left to the session",
-		read: func(ctx context.Context, r *reader) (page, error) { return inTransaction(ctx, r, "") },
+		read: func(ctx context.Context, r *reader) (page, error) { return atLevel(ctx, r, "", false) },
 		caught: []catch{
-			{"repeatable read by default", "lost [a3]"},
-			{"serializable by default", "lost [a3]"},
+			{"repeatable read by default", "lost [a before drawn a before locks]"},
+			{"serializable by default", "lost [a before drawn a before locks]"},
 		},
 	},
 	{
@@ -87,6 +95,17 @@ var broken = []design{
 		read:  readLog,
 		caught: []catch{
 			{"draw at each step of the reader", "lost [a4]"},
+		},
+	},
+	{
+		name: "what was drawn, read after the locks",
+		edits: []edit{
+			{"log_bound_v1", `drawn := "annals".last_position();`, ""},
+			{"log_bound_v1", "RETURN least(", `drawn := "annals".last_position(); RETURN least(`},
+		},
+		read: readLog,
+		caught: []catch{
+			{"draw inside of the bound", "lost [a before drawn]"},
 		},
 	},
 	{

@@ -66,6 +66,42 @@ func commitAtEachStep(s *script) {
 	})
 }
 
+// The places inside of log_bound_v1, by what comes after them.
+var insideOfBound = []struct{ name, place string }{
+	{"before drawn", "drawn := "},
+	{"before locks", "SELECT min("},
+}
+
+// An append that commits while the reader asks for the bound is not skipped.
+// This is what READ COMMITTED is for: the snapshot of the statement that asks is
+// older than what it finds out.
+func commitInsideOfBound(s *script) {
+	for _, at := range insideOfBound {
+		a := s.begin()
+		s.append(s.db.Tx(a), "a "+at.name)
+		s.append(s.db, "b "+at.name)
+		s.readAround(at.place, func() { s.commit(a) })
+		s.read()
+	}
+}
+
+// Nor is one that begins then, and is overtaken.
+func drawInsideOfBound(s *script) {
+	for _, at := range insideOfBound {
+		var a pgx.Tx
+		s.hole()
+		s.append(s.db, "c "+at.name)
+		s.readAround(at.place, func() {
+			a = s.begin()
+			s.append(s.db.Tx(a), "a "+at.name)
+			s.append(s.db, "b "+at.name)
+		})
+		s.read()
+		s.commit(a)
+		s.read()
+	}
+}
+
 func rollbackAtEachStep(s *script) {
 	var want []string
 	s.everyStep(func(step int) bool {
@@ -122,6 +158,7 @@ func (s *script) isolateByDefault(level string) {
 	s.pool.Reset()
 	s.reader.pool.Reset()
 	commitAtEachStep(s)
+	commitInsideOfBound(s)
 }
 
 // There is no rule of time: however old an open append is, and whatever the

@@ -23,6 +23,8 @@ var scripts = []playable{
 	{name: "commit at each step of the reader", play: commitAtEachStep},
 	{name: "rollback at each step of the reader", play: rollbackAtEachStep},
 	{name: "draw at each step of the reader", play: drawAtEachStep},
+	{name: "commit inside of the bound", play: commitInsideOfBound},
+	{name: "draw inside of the bound", play: drawInsideOfBound},
 	{name: "repeatable read by default", play: repeatableReadByDefault},
 	{name: "serializable by default", play: serializableByDefault},
 	{name: "append open for an hour", play: appendOpenForAnHour},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,36 @@ func (s *script) readDuring(step int, do func()) bool {
 	s.reader.step = nil
 	s.end(err)
 	return n >= step
+}
+
+// gate is the key of a lock that stops a statement in its middle.
+const gate = 7
+
+// readAround reads one page and runs do when the reader, if it asks for the
+// bound, has come to a place inside of log_bound_v1.
+func (s *script) readAround(place string, do func()) {
+	s.Helper()
+	var function string
+	s.end(s.pool.QueryRow(s.ctx, `SELECT pg_get_functiondef('annals.log_bound_v1'::regproc)`).Scan(&function))
+	if strings.Count(function, place) != 1 {
+		s.Fatalf("%q is not once in log_bound_v1: mend the script", place)
+	}
+	s.exec(strings.Replace(function, place, fmt.Sprintf("PERFORM pg_advisory_xact_lock_shared(%d); ", gate)+place, 1))
+	keeper, err := s.pool.Begin(s.ctx)
+	s.end(err)
+	defer func() { _ = keeper.Rollback(s.ctx) }()
+	_, err = keeper.Exec(s.ctx, `SELECT pg_advisory_xact_lock($1)`, gate)
+	s.end(err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.reader.poll(s.ctx, s.design)
+		ended <- err
+	}()
+	s.end(waiting(s.ctx, s.pool, ended))
+	do()
+	s.end(keeper.Rollback(s.ctx))
+	s.end(<-ended)
+	s.exec(function)
 }
 
 // want reads and compares all that the reader was given so far, in its order.
