@@ -43,7 +43,7 @@ func (s *script) blocked(ctx context.Context, e event.Raw) (ended chan error, pi
 func TestLostAnswerIsUnknownAndResolvedByTheSameIDs(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	rival := s.begin("")
+	rival := s.begin()
 	_, err := s.db.Tx(rival).Append(s.ctx, order("s"), eventstore.None(), note("rival"))
 	s.end(err)
 	e := note("mine")
@@ -65,7 +65,7 @@ func TestLostAnswerIsUnknownAndResolvedByTheSameIDs(t *testing.T) {
 func TestDeadlineWhileWaitingIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	rival := s.begin("")
+	rival := s.begin()
 	_, err := s.db.Tx(rival).Append(s.ctx, order("s"), eventstore.None(), note("rival"))
 	s.end(err)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -80,7 +80,7 @@ func TestDeadlineWhileWaitingIsUnknown(t *testing.T) {
 func TestRivalThatIsStillOpen(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	rival := s.begin("")
+	rival := s.begin()
 	_, err := s.db.Tx(rival).Append(s.ctx, order("s"), eventstore.None(), note("rival"))
 	s.end(err)
 	ended, _ := s.blocked(s.ctx, note("mine"))

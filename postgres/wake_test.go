@@ -122,7 +122,7 @@ func TestWakeAfterATransactionOfTheCaller(t *testing.T) {
 	s := newScript(t)
 	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
 	s.listening(reader)
-	a := s.begin("")
+	a := s.begin()
 	s.append(s.db.Tx(a), "a")
 	s.end(a.Commit(s.ctx))
 	s.db.Wake()

@@ -22,7 +22,8 @@ type Server struct {
 	stop func() error // nil when External
 }
 
-// Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries.
+// Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries. With
+// ThrowAway it always starts one.
 //
 // The context bounds the start only, together with a limit of one minute; a server that did not start has left no
 // process and no directory when Postgres returns. A returned server runs until Close or the end of this process.
@@ -77,7 +78,8 @@ func WithSetting(name, value string) Option {
 }
 
 // WithOwnServer starts a server even if DATABASE_URL names one. Default: the one that it names. Use it where the
-// settings of the server are part of the result, as in benchmarks.
+// settings of the server are part of the result, as in benchmarks, and for what no shared server may suffer, such as a
+// crash.
 func WithOwnServer() Option {
 	return optionFunc(func(c *config) { c.own = true })
 }
