@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -191,6 +192,7 @@ func (g *group) run() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
 		conn, err := g.db.pool.Acquire(ctx)
+		runtime.Gosched() // callers that were just answered may be about to append again
 		members := g.take()
 		switch {
 		case len(members) == 0:

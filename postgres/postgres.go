@@ -118,7 +118,8 @@ func WithoutGroups() Option {
 
 // WithoutNotify stops appends from sending notifications to the readers of
 // other processes, which then find events when they poll. Default: one after an
-// append, at most one every 10 ms. Set it when nobody listens.
+// append, at most one every 10 ms, and none while nobody listens. Set it behind a
+// pooler in transaction mode, where nobody hears it.
 func WithoutNotify() Option {
 	return func(c *config) error {
 		c.quiet = true

@@ -20,8 +20,26 @@ type signal struct {
 	listener chan struct{} // held by the Listen that has the connection
 }
 
+// A session that listens holds the lock that says so, with a number that is no
+// mark of an append. A notification is a commit, so none is sent to nobody.
+// Lock: listenSQL, for the session.
 const (
-	notifySQL = `SELECT pg_notify($1, '')`
+	listenSQL = `SELECT pg_advisory_lock_shared(({{namespace}}::bigint << 48) | 281474976710654)`
+
+	notifySQL = `
+SELECT pg_notify($1, '')
+WHERE EXISTS (
+    SELECT
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory'
+      AND l.objsubid = 1
+      AND l.classid = (({{namespace}}::bigint << 16) | 65535)::oid
+      AND l.objid = 4294967294::oid
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+)`
+)
+
+const (
 	// notifyEvery is how often others are told at most: a notification takes an
 	// instance-wide lock at commit, which many of them would queue for.
 	notifyEvery   = 10 * time.Millisecond
@@ -89,7 +107,7 @@ func (d *DB) notify() {
 		d.signal.mu.Unlock()
 
 		ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
-		_, _ = d.pool.Exec(ctx, notifySQL, d.channel())
+		_, _ = d.pool.Exec(ctx, d.sql(notifySQL), d.channel())
 		cancel()
 		time.Sleep(notifyEvery)
 	}
@@ -134,6 +152,9 @@ func (d *DB) listen(ctx context.Context) (heard bool, err error) {
 		_ = conn.Close(ctx)
 	}()
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{d.channel()}.Sanitize()); err != nil {
+		return false, err
+	}
+	if _, err := conn.Exec(ctx, d.sql(listenSQL)); err != nil {
 		return false, err
 	}
 	for {

@@ -11,6 +11,12 @@ import (
 	"github.com/annals-go/annals/postgres"
 )
 
+// A session that listens holds a lock; its connection is up when that shows.
+const (
+	listening = `locktype = 'advisory' AND objid = 4294967294 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	listeners = `SELECT (SELECT count(*) FROM pg_locks WHERE ` + listening + `)`
+)
+
 // elsewhere is the store as another process has it.
 func (s *script) elsewhere(opts ...postgres.Option) *postgres.DB {
 	s.Helper()
@@ -33,7 +39,7 @@ func (s *script) listening(db *postgres.DB) {
 			s.Errorf("Listen = %v, want nil", err)
 		}
 	})
-	s.until(`SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"' AND state = 'idle'`)
+	s.until(listeners + ` = 1`)
 }
 
 // until waits for a condition of the server that nothing tells about.
@@ -71,7 +77,7 @@ func TestListenConnectsAgain(t *testing.T) {
 	s := newScript(t)
 	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
 	s.listening(reader)
-	_, err := s.pool.Exec(s.ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"'`)
+	_, err := s.pool.Exec(s.ctx, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE ` + listening)
 	s.end(err)
 	s.append(s.elsewhere(postgres.WithoutNotify()), "nobody hears of it")
 	s.end(reader.Wait(s.ctx, 0)) // the new connection wakes readers for what was missed
@@ -104,7 +110,7 @@ func TestListenSharesOneConnection(t *testing.T) {
 	first, cancelFirst := context.WithCancel(s.ctx)
 	firstEnded := make(chan error)
 	go func() { firstEnded <- reader.Listen(first) }()
-	const one = `SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"' AND state = 'idle'`
+	const one = listeners + ` = 1`
 	s.until(one)
 	second, cancelSecond := context.WithCancel(s.ctx)
 	secondEnded := make(chan error)
@@ -114,7 +120,7 @@ func TestListenSharesOneConnection(t *testing.T) {
 	s.until(one)
 	cancelSecond()
 	s.end(<-secondEnded)
-	s.until(`SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "annals_annals"'`)
+	s.until(listeners + ` = 0`)
 }
 
 func TestWakeAfterATransactionOfTheCaller(t *testing.T) {
