@@ -169,21 +169,28 @@ WHERE oid = 'annals.mark_append'::regproc`).Scan(&namespace)
 		return fmt.Errorf("find the namespace in mark_append: %q, %w", namespace, err)
 	}
 	fill := func(sql string) string { return strings.ReplaceAll(sql, "{{namespace}}", namespace) }
+	functions := map[string]string{}
 	for _, e := range d.edits {
-		var function string
-		err := pool.QueryRow(ctx, `
+		if functions[e.function] == "" {
+			var text string
+			err := pool.QueryRow(ctx, `
 SELECT coalesce(string_agg(pg_get_functiondef(oid), ''), '')
 FROM pg_proc
 WHERE pronamespace = 'annals'::regnamespace
-  AND proname = $1`, e.function).Scan(&function)
-		if err != nil {
-			return err
+  AND proname = $1`, e.function).Scan(&text)
+			if err != nil {
+				return err
+			}
+			functions[e.function] = text
 		}
-		if n := strings.Count(function, fill(e.from)); n != 1 {
+		if n := strings.Count(functions[e.function], fill(e.from)); n != 1 {
 			return fmt.Errorf("design %s: %q is %d times in %s, want once: mend the design", d.name, e.from, n, e.function)
 		}
-		if _, err := pool.Exec(ctx, strings.Replace(function, fill(e.from), fill(e.to), 1)); err != nil {
-			return fmt.Errorf("design %s: edit %s: %w", d.name, e.function, err)
+		functions[e.function] = strings.Replace(functions[e.function], fill(e.from), fill(e.to), 1)
+	}
+	for name, text := range functions {
+		if _, err := pool.Exec(ctx, text); err != nil {
+			return fmt.Errorf("design %s: edit %s: %w", d.name, name, err)
 		}
 	}
 	if _, err := pool.Exec(ctx, fill(d.change)); err != nil {

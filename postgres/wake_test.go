@@ -77,7 +77,7 @@ func TestListenConnectsAgain(t *testing.T) {
 	s := newScript(t)
 	reader := s.elsewhere(postgres.WithPollInterval(time.Hour))
 	s.listening(reader)
-	_, err := s.pool.Exec(s.ctx, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE ` + listening)
+	_, err := s.pool.Exec(s.ctx, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE `+listening)
 	s.end(err)
 	s.append(s.elsewhere(postgres.WithoutNotify()), "nobody hears of it")
 	s.end(reader.Wait(s.ctx, 0)) // the new connection wakes readers for what was missed

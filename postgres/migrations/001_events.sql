@@ -86,21 +86,20 @@ FROM {{schema}}.events;
 -- The sequence is read by pg_sequence_last_value, which locks its page. A plain
 -- SELECT does not, and can see a number that is 32 too high for a moment, while
 -- nextval writes its log record: a mark above what the append then draws. While
--- nothing was drawn it is NULL, and the highest visible position is low enough.
+-- nothing was drawn it is NULL; 0 is low enough.
+--
+-- It runs in every append, so all of it is one expression: the mark is made,
+-- kept and locked, from the inside out.
 CREATE FUNCTION {{schema}}.mark_append() RETURNS trigger
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    kept bigint := nullif(current_setting('annals.mark_{{namespace}}', true), '')::bigint;
-    mark bigint := pg_sequence_last_value('{{schema}}.events_position_seq');
+    held text := pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | set_config('annals.mark_{{namespace}}', least(
+        nullif(current_setting('annals.mark_{{namespace}}', true), '')::bigint,
+        coalesce(pg_sequence_last_value('{{schema}}.events_position_seq'), 0)
+    )::text, true)::bigint)::text;
 BEGIN
-    IF mark IS NULL THEN
-        SELECT coalesce(max(e.position), 0) INTO mark FROM {{schema}}.events e;
-    END IF;
-    mark := least(kept, mark);
-    PERFORM pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | mark);
-    PERFORM set_config('annals.mark_{{namespace}}', mark::text, true);
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
