@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -165,11 +166,11 @@ func (v *verdicts) refused(i int, w eventstore.PreparedWrite) (eventstore.Result
 
 // all are the results of writes made together.
 func (v *verdicts) all(writes []eventstore.PreparedWrite) ([]eventstore.Result, error) {
+	if slices.Contains(v.admitted, false) {
+		return nil, errRefused // there are no positions then
+	}
 	res := make([]eventstore.Result, len(writes))
 	for i, w := range writes {
-		if !v.admitted[i] {
-			return nil, errRefused
-		}
 		res[i] = v.written(i, w)
 	}
 	return res, nil

@@ -264,6 +264,12 @@ BEGIN
         IF admitted[i] THEN
             given := given + in_counts[i];
         ELSE
+            IF outcomes IS NULL THEN -- from 1 on: the first subscript assigned would be the lower bound
+                outcomes := array_fill(NULL::text, ARRAY[cardinality(in_counts)]);
+                at_versions := array_fill(NULL::bigint, ARRAY[cardinality(in_counts)]);
+                at_positions := at_versions;
+                taken_ids := array_fill(NULL::uuid, ARRAY[cardinality(in_counts)]);
+            END IF;
             SELECT l.*
             INTO found
             FROM {{schema}}.look_up_v1(
