@@ -112,7 +112,7 @@ func oneStatement(ctx context.Context, r *reader) (page, error) {
 		return page{}, err
 	}
 	defer func() { _ = keeper.Rollback(ctx) }()
-	if _, err := keeper.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, gate); err != nil {
+	if _, err := keeper.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, gateKey); err != nil {
 		return page{}, err
 	}
 	var p page
@@ -131,7 +131,7 @@ FROM bound b
 JOIN annals.events e ON e.position <= b.position
 WHERE e.position > $2
 ORDER BY e.position
-LIMIT $3`, gate, r.after.position, r.limit))
+LIMIT $3`, gateKey, r.after.position, r.limit))
 		ended <- err
 	}()
 	if err := waiting(ctx, r.others, ended); err != nil {

@@ -148,8 +148,8 @@ func (s *script) readDuring(step int, do func()) bool {
 	return n >= step
 }
 
-// gate is the key of a lock that stops a statement in its middle.
-const gate = 7
+// gateKey is the key of a lock that stops a statement in its middle.
+const gateKey = 7
 
 // readAround reads one page and runs do when the reader, if it asks for the
 // bound, has come to a place inside of log_bound_v1.
@@ -160,11 +160,11 @@ func (s *script) readAround(place string, do func()) {
 	if strings.Count(function, place) != 1 {
 		s.Fatalf("%q is not once in log_bound_v1: mend the script", place)
 	}
-	s.exec(strings.Replace(function, place, fmt.Sprintf("PERFORM pg_advisory_xact_lock_shared(%d); ", gate)+place, 1))
+	s.exec(strings.Replace(function, place, fmt.Sprintf("PERFORM pg_advisory_xact_lock_shared(%d); ", gateKey)+place, 1))
 	keeper, err := s.pool.Begin(s.ctx)
 	s.end(err)
 	defer func() { _ = keeper.Rollback(s.ctx) }()
-	_, err = keeper.Exec(s.ctx, `SELECT pg_advisory_xact_lock($1)`, gate)
+	_, err = keeper.Exec(s.ctx, `SELECT pg_advisory_xact_lock($1)`, gateKey)
 	s.end(err)
 	ended := make(chan error, 1)
 	go func() {
