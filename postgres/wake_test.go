@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,10 +13,7 @@ import (
 )
 
 // A session that listens holds a lock; its connection is up when that shows.
-const (
-	listening = `locktype = 'advisory' AND objid = 4294967294 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	listeners = `SELECT (SELECT count(*) FROM pg_locks WHERE ` + listening + `)`
-)
+const listening = `locktype = 'advisory' AND objid = 4294967294 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
 // elsewhere is the store as another process has it.
 func (s *script) elsewhere(opts ...postgres.Option) *postgres.DB {
@@ -39,17 +37,17 @@ func (s *script) listening(db *postgres.DB) {
 			s.Errorf("Listen = %v, want nil", err)
 		}
 	})
-	s.until(listeners + ` = 1`)
+	s.listeners(1)
 }
 
-// until waits for a condition of the server that nothing tells about.
-func (s *script) until(sql string) {
+// listeners waits until so many sessions listen.
+func (s *script) listeners(n int) {
 	s.Helper()
-	for ok := false; !ok; {
-		if err := s.pool.QueryRow(s.ctx, sql).Scan(&ok); err != nil {
-			s.Fatalf("until %s: %v", sql, err)
-		}
-	}
+	s.until(fmt.Sprint(n, " listen"), func() bool {
+		var got int
+		s.end(s.pool.QueryRow(s.ctx, `SELECT count(*) FROM pg_locks WHERE `+listening).Scan(&got))
+		return got == n
+	})
 }
 
 // The poll interval is an hour, so only the notification can end the wait.
@@ -110,17 +108,16 @@ func TestListenSharesOneConnection(t *testing.T) {
 	first, cancelFirst := context.WithCancel(s.ctx)
 	firstEnded := make(chan error)
 	go func() { firstEnded <- reader.Listen(first) }()
-	const one = listeners + ` = 1`
-	s.until(one)
+	s.listeners(1)
 	second, cancelSecond := context.WithCancel(s.ctx)
 	secondEnded := make(chan error)
 	go func() { secondEnded <- reader.Listen(second) }()
 	cancelFirst()
 	s.end(<-firstEnded)
-	s.until(one)
+	s.listeners(1)
 	cancelSecond()
 	s.end(<-secondEnded)
-	s.until(listeners + ` = 0`)
+	s.listeners(0)
 }
 
 func TestWakeAfterATransactionOfTheCaller(t *testing.T) {
