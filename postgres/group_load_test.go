@@ -18,7 +18,7 @@ import (
 func TestBlockedStreamHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	s := newGroupScript(t)
-	rival := s.begin("")
+	rival := s.begin()
 	for _, id := range []string{"m", "n", "o"} {
 		s.append(s.db.Tx(rival), id)
 	}
@@ -193,7 +193,7 @@ func TestSmallPools(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if got, want := len(s.log()), 64*5; got != want {
+			if got, want := len(s.all()), 64*5; got != want {
 				t.Errorf("%d events, want %d", got, want)
 			}
 		})
@@ -246,7 +246,17 @@ func TestWithoutGroups(t *testing.T) {
 	if got := s.transactions(ids...); got != callers {
 		t.Errorf("%d transactions, want %d", got, callers)
 	}
-	if got, want := len(s.log()), 2*callers*each; got != want {
+	if got, want := len(s.all()), 2*callers*each; got != want {
 		t.Errorf("%d events, want %d", got, want)
 	}
+}
+
+// all reads the log to its end.
+func (s *script) all() (events []event.Recorded) {
+	s.Helper()
+	for e, err := range eventstore.All(s.ctx, s.db, eventstore.LogQuery{}) {
+		s.end(err)
+		events = append(events, e)
+	}
+	return events
 }

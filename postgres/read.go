@@ -2,19 +2,15 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 )
-
-const eventColumns = `position, category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, recorded_at`
 
 // Index: events_version_key, walked in the order asked for. Lock: none.
 const (
@@ -98,49 +94,37 @@ func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) 
 		return nil, false, err
 	}
 	defer rows.Close() // passes over what is left, and holds none of it
-	bytes := 0
+	var dec *decoder
+	bytes, n := 0, 0
+	events = make([]event.Recorded, 0, d.pages.expected())
 	for rows.Next() {
-		r, size, err := scanEvent(rows)
+		if dec == nil {
+			dec = newDecoder(rows)
+		}
+		events = append(events, event.Recorded{})
+		size, err := dec.decode(rows, &events[n])
 		if err != nil {
 			return nil, false, err
 		}
-		events = append(events, r)
+		n++
 		if bytes += size; bytes >= eventstore.PageBytes {
-			d.pages.saw(len(events), bytes)
+			d.pages.saw(n, bytes)
 			return events, false, nil
 		}
 	}
-	d.pages.saw(len(events), bytes)
+	d.pages.saw(n, bytes)
 	return events, true, rows.Err()
-}
-
-// scanEvent returns an event that owns its payload and metadata, and their size.
-func scanEvent(rows pgx.Rows) (event.Recorded, int, error) {
-	var (
-		r        event.Recorded
-		metadata []byte
-		schema   int16
-		at       time.Time
-	)
-	err := rows.Scan((*int64)(&r.Position), &r.Stream.Category, &r.Stream.ID, (*int64)(&r.Version), (*[16]byte)(&r.Metadata.ID),
-		&r.Name, &schema, &r.ContentType, &r.Payload, &metadata, &r.Closes, &at)
-	if err != nil {
-		return r, 0, err
-	}
-	r.Schema, r.RecordedTime = int(schema), at.UTC()
-	if len(metadata) > len("{}") {
-		if err := json.Unmarshal(metadata, &r.Metadata); err != nil {
-			return r, 0, fmt.Errorf("metadata of %s: %w", r, err)
-		}
-	}
-	return r, len(r.Payload) + len(metadata), nil
 }
 
 // pageSize keeps pages of large events short, so that the server does not send
 // much more than a page may hold.
 type pageSize struct {
-	bytes atomic.Int64 // of an event, lately; large ones count at once, small ones bit by bit
+	bytes  atomic.Int64 // of an event, lately; large ones count at once, small ones bit by bit
+	events atomic.Int64 // of the last page
 }
+
+// expected is room for a page like the last one.
+func (p *pageSize) expected() int64 { return p.events.Load() }
 
 func (p *pageSize) most(limit int) int {
 	n := p.bytes.Load()
@@ -151,6 +135,7 @@ func (p *pageSize) most(limit int) int {
 }
 
 func (p *pageSize) saw(events, bytes int) {
+	p.events.Store(int64(events))
 	if events == 0 {
 		return
 	}
