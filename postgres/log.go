@@ -28,6 +28,10 @@ FROM {{schema}}.events`
 	positionBeforeSQL = `SELECT {{schema}}.position_before_v1($1)`
 )
 
+// otherServers bounds how often a read may come to another server than the bound
+// did: once after a failover, more often behind a balancer of replicas.
+const otherServers = 10
+
 // ReadLog implements eventstore.Log. It is one statement while the log has no
 // hole after the cursor. At a hole, which an open or rolled-back append leaves,
 // and for a selection, which cannot see holes, it needs the bound: first that,
@@ -41,7 +45,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if err == nil {
 		page, err = d.readLog(ctx, q)
 	}
-	if hasCode(err, codeOtherServer) {
+	for attempt := 1; hasCode(err, codeOtherServer) && attempt < otherServers; attempt++ {
 		d.bound.forget()
 		page, err = d.readLog(ctx, q)
 	}

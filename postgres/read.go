@@ -35,7 +35,7 @@ LIMIT $4`
 
 // streamPage is how many events of a stream one statement reads: the most that
 // ReadStream holds in memory.
-const streamPage = 256
+const streamPage = 1000
 
 const lastVersion = event.Version(1<<63 - 1)
 
@@ -44,7 +44,7 @@ type rowQuerier interface {
 }
 
 // ReadStream implements eventstore.Store. It takes a connection for each page
-// of 256 events and holds none while it yields. Events that are appended while
+// of 1000 events and holds none while it yields. Events that are appended while
 // it reads forward may be yielded too.
 func (d *DB) ReadStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
 	return d.readStream(ctx, d.pool, s, q)
