@@ -19,6 +19,9 @@ const (
 	// groupEvents is the most events that an append may have to travel in a
 	// group: with more, sharing the commit gains nothing.
 	groupEvents = 50
+	// laneWait is how long an append on its own may keep its lane: one that waits
+	// for another process's transaction shall not hold up the others.
+	laneWait = 50 * time.Millisecond
 	// groupTimeout bounds a group that the server does not answer: its callers
 	// may have no deadline.
 	groupTimeout = 30 * time.Second
@@ -26,7 +29,8 @@ const (
 
 // group makes many appends at once into few statements. An append that finds a
 // free lane goes as it is, on the goroutine of its caller. While both lanes are
-// taken appends gather, and a lane that is done takes what has gathered.
+// taken appends gather, and a lane that is done takes what has gathered; if that
+// is one append, its caller gets the lane.
 //
 // A stream is in one statement at a time, so that two appends of this process
 // never wait for each other in the database; its appends queue here, and
@@ -35,7 +39,7 @@ type group struct {
 	db *DB
 
 	mu      sync.Mutex
-	lanes   int                        // taken
+	lanes   int                        // taken; if there is a ready one, at least one is
 	ready   []*member                  // at most one of each stream, in order of arrival
 	streams map[event.Stream][]*member // being sent or ready: who queues behind that
 }
@@ -50,13 +54,14 @@ type member struct {
 	sent bool
 	told bool // a verdict is in the channel
 	left bool // the caller has gone, and nobody reads the verdict
+	lane bool // the caller has a lane
 }
 
 type verdict struct {
 	eventstore.Result
 	err error
-	// alone: the group came to nothing; make the append alone, and then say so
-	// with group.done.
+	// alone: the caller makes the append, because it has got a lane for it or
+	// because the group came to nothing, and calls group.done.
 	alone bool
 }
 
@@ -80,8 +85,7 @@ func payloadBytes(w eventstore.PreparedWrite) int {
 func (g *group) append(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
 	m := &member{PreparedWrite: w, bytes: payloadBytes(w), verdict: make(chan verdict, 1)}
 	if g.enter(m) {
-		defer g.leaveLane(m)
-		return g.db.appendAlone(ctx, w)
+		return g.appendAlone(ctx, m)
 	}
 	select {
 	case v := <-m.verdict:
@@ -103,7 +107,12 @@ func (g *group) heed(ctx context.Context, m *member, v verdict) (eventstore.Resu
 	if !v.alone {
 		return v.Result, v.err
 	}
-	defer g.done(m)
+	return g.appendAlone(ctx, m)
+}
+
+func (g *group) appendAlone(ctx context.Context, m *member) (eventstore.Result, error) {
+	defer g.done(m)                                                   //nolint:contextcheck // a group is nobody's alone
+	defer time.AfterFunc(laneWait, func() { g.giveUpLane(m) }).Stop() //nolint:contextcheck // as above
 	return g.db.appendAlone(ctx, m.PreparedWrite)
 }
 
@@ -119,7 +128,7 @@ func (g *group) enter(m *member) bool {
 	case g.lanes < groupLanes:
 		g.lanes++
 		g.streams[m.Stream] = nil
-		m.sent = true
+		m.sent, m.lane = true, true
 		return true
 	default:
 		g.streams[m.Stream] = nil
@@ -128,16 +137,27 @@ func (g *group) enter(m *member) bool {
 	}
 }
 
-// leaveLane is done, and hands the lane to what has gathered meanwhile.
-func (g *group) leaveLane(m *member) {
+// giveUpLane lets others have the lane of an append that is still on its way.
+func (g *group) giveUpLane(m *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.doneLocked(m)
-	if len(g.ready) == 0 {
+	g.giveUpLaneLocked(m)
+}
+
+func (g *group) giveUpLaneLocked(m *member) {
+	if m.lane {
+		m.lane = false
 		g.lanes--
-		return
+		g.goOnLocked()
 	}
-	go g.run()
+}
+
+// goOnLocked sends what is ready if a lane is free.
+func (g *group) goOnLocked() {
+	if len(g.ready) > 0 && g.lanes < groupLanes {
+		g.lanes++
+		go g.run()
+	}
 }
 
 // leave gives up waiting. If the verdict has come in the same moment, it counts.
@@ -163,14 +183,16 @@ func (g *group) leave(m *member) (v *verdict, sent bool) {
 	return nil, false
 }
 
-// done lets the next append of the stream go.
+// done gives back what an append has that its caller made: its lane, if it still
+// has one, and its stream, so that the next append of that can go.
 func (g *group) done(m *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.doneLocked(m)
-	if len(g.ready) > 0 && g.lanes < groupLanes {
-		g.lanes++
-		go g.run()
+	if m.lane {
+		g.giveUpLaneLocked(m)
+	} else {
+		g.goOnLocked()
 	}
 }
 
@@ -184,36 +206,39 @@ func (g *group) doneLocked(m *member) {
 	g.ready = append(g.ready, behind[0])
 }
 
-// run sends groups on one lane until nothing is ready. It takes a connection
-// first and then the members, so that who waits for a connection can still
-// leave, and the group grows meanwhile.
+// run sends groups on one lane until nothing is ready, or a caller has got the
+// lane. It takes a connection first and then the members, so that who waits for
+// a connection can still leave, and the group grows meanwhile.
 func (g *group) run() {
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
-		conn, err := g.db.pool.Acquire(ctx)
-		members := g.take()
-		switch {
-		case len(members) == 0:
-		case err != nil: // nothing was sent
-			for _, m := range members {
-				g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, err)})
-			}
-		default:
-			g.send(ctx, conn, members)
-		}
-		if conn != nil {
-			conn.Release()
-		}
-		cancel()
-		if len(members) == 0 {
-			return
-		}
+	for g.sendNext() {
 	}
 }
 
-// take returns what goes into the next group, sorted by stream. Without any, the
-// lane is given back.
-func (g *group) take() []*member {
+// sendNext reports whether the lane is still its caller's.
+func (g *group) sendNext() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
+	defer cancel()
+	conn, err := g.db.pool.Acquire(ctx)
+	if conn != nil {
+		defer conn.Release()
+	}
+	members, keep := g.take()
+	switch {
+	case !keep:
+		return false
+	case err != nil: // nothing was sent
+		for _, m := range members {
+			g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, err)})
+		}
+	default:
+		g.send(ctx, conn, members)
+	}
+	return true
+}
+
+// take returns what goes into the next group, sorted by stream. The lane is kept
+// for that only: without any it is given back, and a single one takes it along.
+func (g *group) take() (members []*member, keep bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n, bytes := 0, 0
@@ -226,21 +251,20 @@ func (g *group) take() []*member {
 	}
 	if n == 0 {
 		g.lanes--
-		return nil
+		return nil, false
 	}
-	members := slices.Clone(g.ready[:n])
+	members = slices.Clone(g.ready[:n])
 	g.ready = slices.Delete(g.ready, 0, n)
+	if n == 1 { // its caller waits as long as its own context says
+		members[0].lane = true
+		g.tellLocked(members[0], verdict{alone: true})
+		return nil, false
+	}
 	slices.SortFunc(members, func(a, b *member) int { return a.Stream.Compare(b.Stream) })
-	return members
+	return members, true
 }
 
 func (g *group) send(ctx context.Context, q querier, members []*member) {
-	if len(members) == 1 {
-		m := members[0]
-		res, err := g.db.append(ctx, q, m.PreparedWrite, false)
-		g.tell(m, verdict{Result: res, err: outcome(m.Stream.String(), err), alone: isRival(err)})
-		return
-	}
 	writes := make([]eventstore.PreparedWrite, len(members))
 	for i, m := range members {
 		writes[i] = m.PreparedWrite
@@ -249,7 +273,7 @@ func (g *group) send(ctx context.Context, q querier, members []*member) {
 	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)
 	for i, m := range members {
 		switch {
-		case isRival(err) || hasCode(err, codeLockTimeout): // some other process was in the way of one of them
+		case isRejected(err): // because of one of them, and nothing was written
 			g.tell(m, verdict{alone: true})
 		case err != nil:
 			g.tell(m, verdict{err: outcome(m.Stream.String(), err)})
@@ -262,11 +286,15 @@ func (g *group) send(ctx context.Context, q querier, members []*member) {
 	}
 }
 
-// tell hands the verdict to the caller, and frees the stream unless the caller
-// still has to make the append alone.
 func (g *group) tell(m *member, v verdict) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.tellLocked(m, v)
+}
+
+// tellLocked hands the verdict to the caller, and frees the stream unless the
+// caller still has to make the append alone.
+func (g *group) tellLocked(m *member, v verdict) {
 	if !v.alone || m.left {
 		g.doneLocked(m)
 	}

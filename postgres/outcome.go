@@ -15,7 +15,6 @@ const (
 	codeUniqueViolation = "23505"
 	codeDeadlock        = "40P01"
 	codeSerialization   = "40001"
-	codeLockTimeout     = "55P03"
 	codeUndefinedTable  = "42P01"
 	codeInvalidSchema   = "3F000"
 	codeUndefinedFunc   = "42883"
@@ -73,10 +72,16 @@ func outcome(what string, err error) error {
 	if err == nil || isRefused(err) {
 		return err
 	}
-	if pg, ok := pgError(err); !ok || leavesOpen(pg) {
+	if !isRejected(err) {
 		return fmt.Errorf("append %s: %w: %w", what, eventstore.ErrOutcomeUnknown, err)
 	}
 	return fmt.Errorf("append %s: %w", what, missing(err))
+}
+
+// isRejected reports that the server has answered that it wrote nothing.
+func isRejected(err error) bool {
+	pg, ok := pgError(err)
+	return ok && !leavesOpen(pg)
 }
 
 func leavesOpen(pg *pgconn.PgError) bool {
