@@ -13,25 +13,9 @@ import (
 )
 
 // Index: events_version_key, walked in the order asked for. Lock: none.
-const (
-	readForwardSQL = `
+const readStreamSQL = `
 SELECT ` + eventColumns + `
-FROM {{schema}}.events
-WHERE category = $1
-  AND stream_id = $2
-  AND version >= $3
-ORDER BY version
-LIMIT $4`
-
-	readBackwardSQL = `
-SELECT ` + eventColumns + `
-FROM {{schema}}.events
-WHERE category = $1
-  AND stream_id = $2
-  AND version <= $3
-ORDER BY version DESC
-LIMIT $4`
-)
+FROM {{schema}}.read_stream_v1($1, $2, $3, $4, $5)`
 
 // streamPage is how many events of a stream one statement reads: the most that
 // ReadStream holds in memory.
@@ -56,9 +40,9 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 			yield(event.Recorded{}, fmt.Errorf("read stream: %w", err))
 			return
 		}
-		sql, from, step := d.sql(readForwardSQL), q.From, event.Version(1)
+		from, step := q.From, event.Version(1)
 		if q.Backward {
-			sql, step = d.sql(readBackwardSQL), -1
+			step = -1
 			if from == 0 {
 				from = lastVersion
 			}
@@ -68,7 +52,7 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 			if q.Limit > 0 {
 				most = min(most, left)
 			}
-			events, whole, err := d.query(ctx, db, sql, s.Category, s.ID, int64(from), most)
+			events, whole, err := d.query(ctx, db, d.sql(readStreamSQL), s.Category, s.ID, int64(from), most, q.Backward)
 			if err != nil {
 				yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, missing(err)))
 				return
