@@ -30,7 +30,8 @@ type querier interface {
 // Append implements eventstore.Store in a transaction of its own, which it
 // shares with other appends of this process when there are many; see
 // WithoutGroups. An append that expects any version, or at least one event, and
-// loses a race is tried again behind the winner.
+// loses a race is tried again behind the winner. Errors beside those of
+// eventstore.Store: ErrNotMigrated, ErrReplica.
 func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expect, events ...event.Raw) (eventstore.Result, error) {
 	prepared, err := eventstore.Prepare(s, events)
 	if err != nil {
