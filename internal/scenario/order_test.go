@@ -18,8 +18,19 @@ import (
 // them. It returns when all have ended, and the readers have read everything.
 func stir(t *testing.T, ctx context.Context, h *oracle.History, pool *pgxpool.Pool, seed uint64, d time.Duration) {
 	t.Helper()
+	db := postgres.New(pool)
+	stirred(t, ctx, h, pool, db, db, postgres.New(pool, postgres.WithPollInterval(5*time.Millisecond)), func() {}, seed, d)
+}
+
+// stirred is stir with the store of the writers and those of the readers, and
+// with what there is to wait for before the readers must find everything. It
+// returns the readers, to go on with.
+func stirred(
+	t *testing.T, ctx context.Context, h *oracle.History, pool *pgxpool.Pool,
+	db, log, another *postgres.DB, settle func(), seed uint64, d time.Duration,
+) []*follower {
+	t.Helper()
 	const writers = 8
-	db, another := postgres.New(pool), postgres.New(pool, postgres.WithPollInterval(5*time.Millisecond))
 	var (
 		writing, reading sync.WaitGroup
 		mu               sync.Mutex
@@ -38,14 +49,13 @@ func stir(t *testing.T, ctx context.Context, h *oracle.History, pool *pgxpool.Po
 		})
 	}
 	written := make(chan struct{})
-	followers := []follower{
-		{log: db, reader: h.Reader("of all", eventstore.LogQuery{Limit: 50})},
+	followers := []*follower{
+		{log: log, reader: h.Reader("of all", eventstore.LogQuery{Limit: 50})},
 		{log: another, reader: h.Reader("of all, restarting", eventstore.LogQuery{Limit: 20}), restarts: random(seed, writers)},
 		{log: another, reader: h.Reader("by name", eventstore.LogQuery{Names: []string{"order.noted", "cart.left"}, Limit: 20})},
-		{log: db, reader: h.Reader("by category", eventstore.LogQuery{Categories: []string{"stock"}, Limit: 100})},
+		{log: log, reader: h.Reader("by category", eventstore.LogQuery{Categories: []string{"stock"}, Limit: 100})},
 	}
-	for i := range followers {
-		f := &followers[i]
+	for i, f := range followers {
 		reading.Go(func() {
 			if err := f.follow(ctx, written); err != nil {
 				t.Errorf("reader %d: %v", i, err)
@@ -53,9 +63,11 @@ func stir(t *testing.T, ctx context.Context, h *oracle.History, pool *pgxpool.Po
 		})
 	}
 	writing.Wait()
+	settle()
 	close(written)
 	reading.Wait()
 	t.Logf("%+v", sum)
+	return followers
 }
 
 // Transactions commit in another order than they have drawn their positions,
