@@ -8,6 +8,8 @@
 GO ?= go
 # Flags for go test, such as GOTESTFLAGS='-race -v'.
 GOTESTFLAGS ?=
+# Flags for the scenarios of make fault, such as SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7'.
+SCENARIOFLAGS ?=
 # Flags for the benchmark, such as BENCHFLAGS='-filter ^append/ -rounds 3 -json result.json'.
 BENCHFLAGS ?=
 DEMO_DIR ?= .annals/demo
@@ -28,12 +30,13 @@ demo: ## run the main job: import an order file, end to end, verified (ORDERS=fi
 	@echo "... all of it: $(DEMO_DIR)/report.csv"
 
 .PHONY: test
-test: ## run every test (GOTESTFLAGS=-race for the race detector)
-	$(GO) test $(GOTESTFLAGS) ./...
+test: ## run every test but those of make fault (GOTESTFLAGS=-race for the race detector)
+	$(GO) test -skip '^TestFault' $(GOTESTFLAGS) ./...
 
 .PHONY: fault
-fault: ## run the fault tests alone: kill -9 and the like (GOTESTFLAGS=-count=10 for longer)
-	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order
+fault: ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
+	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv
+	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
 
 .PHONY: bench
 bench: ## measure Annals beside statements by hand (BENCHFLAGS=-list names the workloads, -h the flags)

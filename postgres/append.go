@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -29,7 +30,8 @@ type querier interface {
 // Append implements eventstore.Store in a transaction of its own, which it
 // shares with other appends of this process when there are many; see
 // WithoutGroups. An append that expects any version, or at least one event, and
-// loses a race is tried again behind the winner.
+// loses a race is tried again behind the winner. Errors beside those of
+// eventstore.Store: ErrNotMigrated, ErrReplica.
 func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expect, events ...event.Raw) (eventstore.Result, error) {
 	prepared, err := eventstore.Prepare(s, events)
 	if err != nil {
@@ -109,7 +111,7 @@ func appendArgs(w eventstore.PreparedWrite, lookUp bool) []any {
 
 // columns are events as the arrays that the functions take.
 type columns struct {
-	ids                 [][16]byte
+	ids                 pgtype.FlatArray[pgtype.UUID] // a type that pgx knows in every mode, also without the server's help
 	names, contentTypes []string
 	schemas             []int16
 	payloads, metadatas [][]byte
@@ -117,13 +119,13 @@ type columns struct {
 
 func newColumns(n int) *columns {
 	return &columns{
-		make([][16]byte, 0, n), make([]string, 0, n), make([]string, 0, n), make([]int16, 0, n), make([][]byte, 0, n), make([][]byte, 0, n),
+		make([]pgtype.UUID, 0, n), make([]string, 0, n), make([]string, 0, n), make([]int16, 0, n), make([][]byte, 0, n), make([][]byte, 0, n),
 	}
 }
 
 func (c *columns) add(events []eventstore.Prepared) {
 	for _, e := range events {
-		c.ids = append(c.ids, e.Metadata.ID)
+		c.ids = append(c.ids, pgtype.UUID{Bytes: e.Metadata.ID, Valid: true})
 		c.names = append(c.names, e.Name)
 		c.schemas = append(c.schemas, int16(e.Schema))
 		c.contentTypes = append(c.contentTypes, e.ContentType)

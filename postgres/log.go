@@ -87,7 +87,7 @@ func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 }
 
 func (d *DB) readPage(ctx context.Context, q eventstore.LogQuery, b bound) ([]event.Recorded, bool, error) {
-	return d.query(ctx, d.pool, d.sql(readLogSQL), int64(q.After), d.pages.most(q.Limit), b.asked())
+	return d.query(ctx, d.pool, d.sql(readLogSQL), int64(q.After), int32(d.pages.most(q.Limit)), b.asked())
 }
 
 // asked is the server that a statement has to run on, nil for any.
@@ -122,7 +122,7 @@ func (d *DB) readSelected(ctx context.Context, q eventstore.LogQuery) (eventstor
 		}
 	}
 	most := d.pages.most(q.Limit)
-	events, whole, err := d.query(ctx, d.pool, d.sql(readLogWhereSQL), int64(q.After), int64(b.upTo), most, list(q.Categories), list(q.Names), b.asked())
+	events, whole, err := d.query(ctx, d.pool, d.sql(readLogWhereSQL), int64(q.After), int64(b.upTo), int32(most), list(q.Categories), list(q.Names), b.asked())
 	if err != nil {
 		return page, err
 	}

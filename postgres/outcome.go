@@ -96,8 +96,11 @@ func leavesOpen(pg *pgconn.PgError) bool {
 	return false
 }
 
-// missing adds the remedy to an error that says that the schema is not there.
+// missing names what is missing: the schema, or a server that takes writes.
 func missing(err error) error {
+	if hasCode(err, codeReadOnly) {
+		return fmt.Errorf("%w: %w", ErrReplica, err)
+	}
 	if hasCode(err, codeUndefinedTable, codeInvalidSchema, codeUndefinedFunc) {
 		return fmt.Errorf("%w, run annals migrate: %w", ErrNotMigrated, err)
 	}

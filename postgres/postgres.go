@@ -117,9 +117,11 @@ func WithoutGroups() Option {
 }
 
 // WithoutNotify stops appends from sending notifications to the readers of
-// other processes, which then find events when they poll. Default: one after an
-// append, at most one every 10 ms, and none while nobody listens. Set it behind a
-// pooler in transaction mode, where nobody hears it.
+// other processes, and Listen from connecting: readers then find the events of
+// others when they poll. Default: one after an append, at most one every 10 ms,
+// and none while nobody listens. Set it behind a pooler in transaction mode,
+// where nobody hears it, and where Listen would leave its lock on a connection
+// that others use.
 func WithoutNotify() Option {
 	return func(c *config) error {
 		c.quiet = true

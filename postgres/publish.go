@@ -12,8 +12,9 @@ import (
 // Lock: the row of the mark, for its own transaction.
 const publishSQL = `SELECT {{schema}}.publish_mark_v1()`
 
-// ErrReplica says that a replica was asked for what only a primary can do.
-var ErrReplica = errors.New("this server is a replica")
+// ErrReplica says that a server was asked for what only a primary can do, in a
+// session that may write: to append, or to publish the mark.
+var ErrReplica = errors.New("this server is a replica, or the session read-only")
 
 // PublishMark publishes how far the log is decided, whenever that has changed,
 // but at most once in the given time, until ctx ends; it returns nil then. It is
@@ -47,9 +48,6 @@ func (d *DB) PublishMark(ctx context.Context, every time.Duration) error {
 func (d *DB) publish(ctx context.Context) (event.Position, error) {
 	var p int64
 	err := d.pool.QueryRow(ctx, d.sql(publishSQL)).Scan(&p)
-	if hasCode(err, codeReadOnly) {
-		err = fmt.Errorf("%w: %w", ErrReplica, err)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("publish mark: %w", missing(err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -111,6 +112,7 @@ type pageSize struct {
 func (p *pageSize) expected() int64 { return p.events.Load() }
 
 func (p *pageSize) most(limit int) int {
+	limit = min(limit, math.MaxInt32) // which the functions take
 	n := p.bytes.Load()
 	if n == 0 {
 		return limit

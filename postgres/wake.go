@@ -117,8 +117,13 @@ func (d *DB) notify() {
 // the pool and made with its configuration. However many calls there are, one
 // of them holds a connection and the others stand by. It connects again when
 // the connection breaks, and returns nil when ctx ends. Through a pooler in
-// transaction mode and on a replica no notification arrives, and readers poll.
+// transaction mode and on a replica no notification arrives, and readers poll;
+// WithoutNotify spares the attempt.
 func (d *DB) Listen(ctx context.Context) error {
+	if d.quiet {
+		<-ctx.Done()
+		return nil
+	}
 	select {
 	case d.signal.listener <- struct{}{}:
 		defer func() { <-d.signal.listener }()

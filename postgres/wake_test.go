@@ -3,7 +3,10 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -136,5 +139,42 @@ func TestWakeAfterATransactionOfTheCaller(t *testing.T) {
 			return
 		}
 		s.end(reader.Wait(s.ctx, 0))
+	}
+}
+
+// Through a pooler in transaction mode the lock of a session that listens would
+// stay with a connection that others use.
+func TestWithoutNotifyDoesNotListen(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[int32][]postgres.Option{0: {postgres.WithoutNotify()}, 1: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			config, err := pgxpool.ParseConfig("postgres://u@127.0.0.1/d?sslmode=disable")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dials atomic.Int32
+			config.ConnConfig.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+			config.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dials.Add(1)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- postgres.New(pool, opts...).Listen(ctx) }()
+			synctest.Wait()
+			if got := dials.Load(); got != want {
+				t.Errorf("Listen has dialled %d times, want %d", got, want)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Listen = %v, want nil", err)
+			}
+		})
 	}
 }

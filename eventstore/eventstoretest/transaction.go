@@ -1,6 +1,7 @@
 package eventstoretest
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -13,6 +14,8 @@ func begin(t *testing.T, target Target) Tx {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A test that fails must not leave it open: who closes the store waits for it.
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
 	return tx
 }
 

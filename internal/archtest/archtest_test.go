@@ -36,13 +36,17 @@ var allowed = map[string]string{
 
 	// adapters
 	"memory":    "bus event eventstore worker",
-	"postgres":  "event eventstore worker github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool",
+	"postgres":  "event eventstore worker github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
 	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
 
 	// environments for examples and tests
 	"internal/devenv":        "github.com/jackc/pgx/v5",
 	"internal/devenv/broker": "github.com/twmb/franz-go/pkg/kfake",
 	"internal/archtest":      "",
+
+	// the fault tests, and what judges them
+	"internal/oracle":   "event eventstore",
+	"internal/scenario": "",
 
 	// the benchmark: the store beside statements by hand
 	"internal/bench": "event eventstore internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
@@ -52,7 +56,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()

@@ -103,6 +103,19 @@ func newestBinaries(ctx context.Context, globs []string, account *account) strin
 	return best
 }
 
+// errNoPgBouncer is one line too.
+var errNoPgBouncer = errors.New("no pgbouncer found: install it (Debian: apt-get install pgbouncer)")
+
+// findPgBouncer returns the directory that holds pgbouncer. Packages put it where only root looks.
+func findPgBouncer(cfg *config) (string, error) {
+	for _, dir := range append(filepath.SplitList(cfg.getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin") {
+		if filepath.IsAbs(dir) && holds(dir, "pgbouncer") {
+			return dir, nil
+		}
+	}
+	return "", errNoPgBouncer
+}
+
 // holds reports whether dir has an executable file of every name.
 func holds(dir string, names ...string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool {

@@ -3,7 +3,9 @@ package devenv
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -37,7 +39,7 @@ func Postgres(ctx context.Context, opts ...Option) (*Server, error) {
 		}
 		return &Server{URL: url, External: true}, nil
 	}
-	server, err := start(ctx, cfg)
+	server, err := begin(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
@@ -84,10 +86,57 @@ func WithOwnServer() Option {
 	return optionFunc(func(c *config) { c.own = true })
 }
 
-// config is what start works from. Options set settings and own; the rest is there for tests to replace.
+// WithPrimary starts a streaming standby of another server that was started here, given its URL: a copy of all that it
+// has now, and of what it will have. It takes the password of that server with it. pg_promote() makes it a server of its own.
+func WithPrimary(url string) Option {
+	return optionFunc(func(c *config) { c.kind, c.behind, c.own = kindStandby, url, true })
+}
+
+// PgBouncer starts a throw-away PgBouncer in transaction mode in front of a server, given its URL, and returns when
+// that answers through it. Every database of the server can be reached, with the password in the URL of the result;
+// the settings, such as default_pool_size and 5, are pairs of a name and a value. What is promised of Postgres holds
+// here too. It is never fetched: the program pgbouncer is taken from PATH or /usr/sbin.
+func PgBouncer(ctx context.Context, url string, settings map[string]string) (*Server, error) {
+	cfg := newConfig(nil)
+	cfg.kind, cfg.behind, cfg.settings = kindPgBouncer, url, []string{"pool_mode = transaction"}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		cfg.settings = append(cfg.settings, name+" = "+settings[name])
+	}
+	server, err := begin(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start pgbouncer: %w", err)
+	}
+	return server, nil
+}
+
+// kind is what is started.
+type kind string
+
+const (
+	kindServer    kind = "server"
+	kindStandby   kind = "standby"
+	kindPgBouncer kind = "pgbouncer"
+)
+
+// begin is start, behind or in front of another server or not.
+func begin(ctx context.Context, cfg *config) (*Server, error) {
+	if cfg.behind != "" {
+		upstream, err := pgx.ParseConfig(cfg.behind)
+		if err != nil {
+			return nil, fmt.Errorf("read the URL of the server behind: %w", err)
+		}
+		cfg.upstream = upstream
+	}
+	return start(ctx, cfg)
+}
+
+// config is what start works from. Options set what is before getenv; the rest is there for tests to replace.
 type config struct {
-	own      bool     // DATABASE_URL is not looked at
-	settings []string // name=value, given to the server with -c
+	kind     kind
+	behind   string          // URL of the server behind; empty for a server on its own
+	upstream *pgx.ConnConfig // behind, read; nil when there is none
+	own      bool            // DATABASE_URL is not looked at
+	settings []string        // name=value, given to the server with -c
 	getenv   func(string) string
 	globs    []string              // directories searched after PATH
 	bases    []string              // where the server's directory may be made, best first
@@ -99,6 +148,7 @@ type config struct {
 
 func newConfig(opts []Option) *config {
 	c := &config{
+		kind:     kindServer,
 		settings: []string{"max_connections=300", "shared_buffers=256MB", "timezone=UTC", "log_timezone=UTC"},
 		getenv:   os.Getenv,
 		globs: []string{

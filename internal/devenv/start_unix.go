@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ func start(ctx context.Context, cfg *config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	bin, err := findBinaries(ctx, cfg, account)
+	j, err := cfg.job(ctx, account)
 	if err != nil {
 		return nil, err
 	}
@@ -31,24 +33,14 @@ func start(ctx context.Context, cfg *config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-
-	name := "annals-pg-" + randomHex(8)
-	password := randomHex(16)
-	args := []string{
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "cluster_name=" + name,
-	}
-	for _, setting := range cfg.settings {
-		args = append(args, "-c", setting)
-	}
-	super, err := supervise(account, bin, name, password, cfg.bases, ports, args)
+	super, err := supervise(account, j, cfg.bases, ports)
 	if err != nil {
 		return nil, err
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	w := waiter{super: super, name: name, password: password, account: account, bases: cfg.bases, event: cfg.event}
+	w := waiter{super: super, job: j, account: account, bases: cfg.bases, event: cfg.event}
 	if err := w.ready(ctx); err != nil {
 		if left := super.close(); left != nil {
 			return nil, fmt.Errorf("%w; %w", err, left)
@@ -56,6 +48,42 @@ func start(ctx context.Context, cfg *config) (*Server, error) {
 		return nil, err
 	}
 	return &Server{URL: w.url(), Dir: w.dir, stop: super.close}, nil
+}
+
+// job is the server that the configuration asks for.
+func (c *config) job(ctx context.Context, account *account) (job, error) {
+	j := job{kind: c.kind, name: "annals-pg-" + randomHex(8), password: randomHex(16), user: "postgres"}
+	var err error
+	switch c.kind {
+	case kindPgBouncer:
+		j.user, j.args = "annals", c.settings
+		j.bin, err = findPgBouncer(c)
+	default:
+		j.args = []string{
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+			"-c", "cluster_name=" + j.name,
+		}
+		for _, setting := range c.settings {
+			j.args = append(j.args, "-c", setting)
+		}
+		j.bin, err = findBinaries(ctx, c, account)
+	}
+	if err != nil || c.upstream == nil {
+		return j, err
+	}
+	j.upstream = fmt.Sprintf("host='%s' port='%d' user='%s'", c.upstream.Host, c.upstream.Port, c.upstream.User)
+	if c.kind == kindPgBouncer {
+		j.upstream += " password='" + strings.ReplaceAll(c.upstream.Password, "'", "''") + "'"
+		return j, nil
+	}
+	if real, err := filepath.EvalSymlinks(filepath.Join(j.bin, "postgres")); err == nil && !holds(j.bin, "pg_basebackup") {
+		j.bin = filepath.Dir(real) // a directory of links may have some of the programs alone
+	}
+	if !holds(j.bin, "pg_basebackup") {
+		return j, fmt.Errorf("copy the primary: %s does not hold pg_basebackup", j.bin)
+	}
+	j.user, j.password = c.upstream.User, c.upstream.Password // copied with everything else
+	return j, nil
 }
 
 func randomHex(n int) string {
@@ -66,12 +94,11 @@ func randomHex(n int) string {
 
 // waiter follows the events of a supervisor until its server answers.
 type waiter struct {
-	super    *supervisor
-	name     string
-	password string
-	account  *account
-	bases    []string
-	event    func(string) // may be nil
+	super   *supervisor
+	job     job
+	account *account
+	bases   []string
+	event   func(string) // may be nil
 
 	dir    string
 	port   int // 0 until the server is started
@@ -80,7 +107,7 @@ type waiter struct {
 }
 
 func (w *waiter) url() string {
-	return fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", w.password, w.port)
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/postgres?sslmode=disable", w.job.user, url.QueryEscape(w.job.password), w.port)
 }
 
 func (w *waiter) ready(ctx context.Context) error {
@@ -139,10 +166,8 @@ func (w *waiter) failure() error {
 	switch w.failed {
 	case "":
 		return errors.New("run supervisor: /bin/sh ended without a reason")
-	case "initdb":
-		return fmt.Errorf("run initdb: %s", logEnd(w.log))
 	default:
-		return fmt.Errorf("run server: %s", logEnd(w.log))
+		return fmt.Errorf("run %s: %s", w.failed, logEnd(w.log))
 	}
 }
 
@@ -161,11 +186,14 @@ func (w *waiter) ping(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	if w.job.kind == kindPgBouncer { // and so the server behind it answers too
+		return conn.Ping(ctx)
+	}
 	var name string
 	if err := conn.QueryRow(ctx, "SELECT current_setting('cluster_name')").Scan(&name); err != nil {
 		return err
 	}
-	if name != w.name {
+	if name != w.job.name {
 		return fmt.Errorf("port %d belongs to another server", w.port)
 	}
 	return nil

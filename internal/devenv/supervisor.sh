@@ -1,8 +1,10 @@
-# Runs one throw-away Postgres server and removes every trace of it.
+# Runs one throw-away Postgres server, or a PgBouncer, and removes every trace of it.
 #
-# $0 is the name of the directory and of the cluster, "$@" are arguments for postgres. From the environment:
-# ANNALS_BIN, and with one entry a line ANNALS_BASES and ANNALS_PORTS.
-# stdin: the superuser's password as one line, then nothing. Its end says that the owner is gone.
+# $0 is the name of the directory and of the cluster, "$@" are arguments for postgres, or lines of PgBouncer's
+# configuration. From the environment: ANNALS_KIND (server, standby or pgbouncer), ANNALS_BIN, and with one entry a
+# line ANNALS_BASES and ANNALS_PORTS.
+# stdin: the password for clients as one line, how to connect to the server behind (of a standby or a PgBouncer) as
+# another, then nothing. Its end says that the owner is gone.
 # stdout: one event a line, as the echo and sed commands below write them.
 # Exits with 0 when the server and its directory are gone.
 
@@ -14,16 +16,55 @@ IFS='
 trap '' HUP INT QUIT PIPE
 exec 3<&0 </dev/null 2>/dev/null
 IFS= read -r password <&3 || exit 0
+IFS= read -r upstream <&3 || exit 0
+
+# prepare makes what serve, given a port and "$@", runs. Both become the program.
+case $ANNALS_KIND in
+standby)
+	preparer=pg_basebackup server=server soft=TERM # it ignores INT, as every child of this shell does at first
+	prepare() {
+		export PGPASSWORD="$password"
+		exec "$ANNALS_BIN/pg_basebackup" -d "$upstream" -D "$dir/data" -R -X stream -c fast --no-sync
+	}
+	;;
+pgbouncer)
+	preparer=true server=pgbouncer soft=TERM
+	prepare() { :; }
+	;;
+*)
+	preparer=initdb server=server soft=INT
+	prepare() {
+		exec "$ANNALS_BIN/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" \
+			-E UTF8 --locale=C --no-sync --no-instructions
+	}
+	;;
+esac
+if [ "$ANNALS_KIND" = pgbouncer ]; then
+	serve() {
+		printf '"annals" "%s"\n' "$password" >"$dir/users"
+		printf '%s\n' '[databases]' "* = $upstream" '[pgbouncer]' 'listen_addr = 127.0.0.1' "listen_port = $1" \
+			'unix_socket_dir =' 'auth_type = scram-sha-256' "auth_file = $dir/users" 'admin_users = annals' >"$dir/ini"
+		shift
+		printf '%s\n' "$@" >>"$dir/ini"
+		exec "$ANNALS_BIN/pgbouncer" "$dir/ini"
+	}
+else
+	serve() {
+		port=$1
+		shift
+		exec "$ANNALS_BIN/postgres" -D "$dir/data" -p "$port" "$@"
+	}
+fi
 
 dir= child= status= ticks=0
 
 # stop runs once a second from the moment the owner is gone: fast shutdown, then immediate, then kill.
-# Fast shutdown is asked for again and again because a child that has just been forked ignores it.
+# Fast shutdown is asked for again and again because a child that has just been forked ignores it; PgBouncer's is TERM.
 stop() {
 	ticks=$((ticks + 1))
 	[ -n "$child" ] || return 0
 	case $ticks in
-	[1-5]) kill -INT "$child" ;;
+	[1-5]) kill -"$soft" "$child" ;;
 	6) kill -QUIT "$child" ;;
 	14) kill -KILL "$child" ;;
 	esac
@@ -48,7 +89,7 @@ watcher=$!
 # hold waits until the child is gone, whatever signals interrupt the wait, and sets status.
 hold() {
 	# The signal may have come between the fork and the assignment of child.
-	[ "$ticks" -eq 0 ] || kill -INT "$child"
+	[ "$ticks" -eq 0 ] || kill -"$soft" "$child"
 	while :; do
 		wait "$child"
 		status=$?
@@ -92,20 +133,20 @@ echo "dir $dir"
 
 [ "$ticks" -eq 0 ] || finish
 printf '%s\n' "$password" >"$dir/password"
-"$ANNALS_BIN/initdb" -D "$dir/data" -U postgres -A scram-sha-256 --pwfile="$dir/password" \
-	-E UTF8 --locale=C --no-sync --no-instructions </dev/null >"$dir/log" 2>&1 3<&- &
+prepare </dev/null >"$dir/log" 2>&1 3<&- &
 child=$!
 hold
 rm -f "$dir/password"
-[ "$status" -eq 0 ] || fail initdb
+[ "$status" -eq 0 ] || fail "$preparer"
+[ "$ANNALS_KIND" = pgbouncer ] || soft=INT
 
 for port in $ANNALS_PORTS; do
 	[ "$ticks" -eq 0 ] || finish
-	"$ANNALS_BIN/postgres" -D "$dir/data" -p "$port" "$@" </dev/null >"$dir/log" 2>&1 3<&- &
+	serve "$port" "$@" </dev/null >"$dir/log" 2>&1 3<&- &
 	child=$!
 	echo "port $port"
 	hold
 	# Only the first lines: later ones may quote what clients sent.
-	head -n 4 "$dir/log" | grep -q 'could not bind' || break
+	head -n 4 "$dir/log" | grep -Eq 'could not bind|Address already in use' || break
 done
-fail server
+fail "$server"

@@ -29,16 +29,25 @@ type supervisor struct {
 	once  sync.Once
 }
 
+// job is what a supervisor runs.
+type job struct {
+	kind     kind
+	bin      string // the directory of the programs
+	name     string
+	user     string // of clients
+	password string
+	upstream string   // how to connect to the server behind; empty when there is none
+	args     []string // for the server, or lines of PgBouncer's configuration
+}
+
 // supervise starts a supervisor, which makes the directory, runs initdb and then the server.
-func supervise(
-	account *account, bin, name, password string, bases []string, ports []int, args []string,
-) (*supervisor, error) {
+func supervise(account *account, j job, bases []string, ports []int) (*supervisor, error) {
 	var list []string
 	for _, port := range ports {
 		list = append(list, strconv.Itoa(port))
 	}
 	//nolint:noctx // it must outlive every context, to clean up
-	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisorScript, name}, args...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisorScript, j.name}, j.args...)...)
 	cmd.Dir = "/" // the working directory may be closed to the account, and must not be kept busy
 	// The environment is made anew: PG* variables steer both programs, LC_ALL decides the language of the log, and
 	// a TZ spares initdb the search for the machine's.
@@ -46,7 +55,8 @@ func supervise(
 		"PATH=" + strings.Trim("/usr/bin:/bin:/usr/sbin:/sbin:"+os.Getenv("PATH"), ":"),
 		"LC_ALL=C",
 		"TZ=UTC",
-		"ANNALS_BIN=" + bin,
+		"ANNALS_KIND=" + string(j.kind),
+		"ANNALS_BIN=" + j.bin,
 		"ANNALS_BASES=" + strings.Join(bases, "\n"),
 		"ANNALS_PORTS=" + strings.Join(list, "\n"),
 	}
@@ -88,12 +98,12 @@ func supervise(
 		// A line too long to scan must not block the supervisor.
 		_, _ = io.Copy(io.Discard, stdout)
 		if err := cmd.Wait(); err != nil {
-			s.err = fmt.Errorf("stop postgres: %s is not removed: %w", name, err)
+			s.err = fmt.Errorf("stop postgres: %s is not removed: %w", j.name, err)
 		}
 		close(s.events)
 	}()
 	// A failure means that the supervisor is gone, which its events tell.
-	_, _ = io.WriteString(stdin, password+"\n")
+	_, _ = io.WriteString(stdin, j.password+"\n"+j.upstream+"\n")
 	return s, nil
 }
 

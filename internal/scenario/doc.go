@@ -1,0 +1,16 @@
+// Package scenario holds the fault tests of the event store on Postgres: each
+// lets writers and readers loose, injects faults, and lets package oracle judge
+// the history.
+//
+// # Usage
+//
+//	make fault
+//	make fault SCENARIOFLAGS='-scenario.time=10m'
+//	make fault SCENARIOFLAGS='-scenario.seed=7'
+//
+// A scenario takes about -scenario.time; from a minute on, a few transactions
+// stay open for up to 30 s.
+// The seed fixes what each writer does, step by step, and is logged, so that a
+// failure shows it. How the steps of different writers fall between each other
+// is left to the machine.
+package scenario

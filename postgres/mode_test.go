@@ -1,0 +1,102 @@
+package postgres_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/postgres"
+	"github.com/annals-go/annals/postgres/postgrestest"
+)
+
+// Poolers need other modes than that of pgx by default: some do not ask the
+// server for the types of arguments, and some send and receive text.
+func TestEveryModeOfPgx(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			config, err := pgxpool.ParseConfig(postgrestest.URL(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.ConnConfig.DefaultQueryExecMode = mode
+			pool, err := pgxpool.NewWithConfig(ctx, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(pool.Close)
+			db := postgres.New(pool)
+			if err := db.Check(ctx); err != nil {
+				t.Error(err)
+			}
+
+			if page, err := db.ReadLog(ctx, eventstore.LogQuery{Limit: math.MaxInt}); err != nil || page.Next != 0 {
+				t.Errorf("empty log: %+v, %v", page, err)
+			}
+			odd := note("quotes ' \" \\ $1 {,}")
+			odd.Payload = []byte("\x00\xff\\'{\",}")
+			odd.Metadata.Actor = "Zo\u00eb ' \\ \x00"
+			odd.Metadata.Extra = map[string]string{"k": "v"}
+			empty := note("")
+			empty.Payload = nil
+			if _, err := db.Append(ctx, order("a'\\\""), eventstore.None(), odd, empty); err != nil {
+				t.Fatal(err)
+			}
+			_, err = db.AppendAll(ctx,
+				eventstore.Write{Stream: order("b"), Expect: eventstore.None(), Events: []event.Raw{note("1")}},
+				eventstore.Write{Stream: order("a'\\\""), Expect: eventstore.Exactly(2), Events: []event.Raw{note("2")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+				if _, err := db.Tx(tx).Append(ctx, order("b"), eventstore.None(), note("conflict")); !errors.Is(err, eventstore.ErrConflict) {
+					t.Errorf("Append = %v, want ErrConflict", err)
+				}
+				_, err := db.Tx(tx).Append(ctx, order("b"), eventstore.Exists(), note("3"))
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, q := range map[string]eventstore.LogQuery{
+				"all": {}, "by name": {Names: []string{"order.noted"}}, "by category": {Categories: []string{"order"}},
+			} {
+				page, err := db.ReadLog(ctx, q)
+				if err != nil || len(page.Events) != 5 {
+					t.Errorf("%s: %d events, %v, want 5", name, len(page.Events), err)
+					continue
+				}
+				if diff := cmp.Diff(odd, page.Events[0].Raw); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+			}
+			for _, backward := range []bool{false, true} {
+				n := 0
+				for e, err := range db.ReadStream(ctx, order("b"), eventstore.StreamQuery{Backward: backward}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if n++; e.RecordedTime.IsZero() {
+						t.Errorf("%s has no time", e)
+					}
+				}
+				if n != 2 {
+					t.Errorf("%d events, want 2", n)
+				}
+			}
+			if streams, err := db.Streams(ctx, postgres.StreamsQuery{}); err != nil || len(streams) != 2 {
+				t.Errorf("Streams = %v, %v, want 2", streams, err)
+			}
+		})
+	}
+}
