@@ -54,6 +54,19 @@ var appendTests = map[string]func(*testing.T, Target){
 		equal(t, "result", res, eventstore.Result{Version: 3, Position: got[2].Position})
 		equal(t, "log", readLog(t, s, 2), got)
 	},
+	"an event time is the same instant, in any zone": func(t *testing.T, target Target) {
+		noon := time.Date(1925, 7, 1, 12, 0, 0, 1, time.UTC)
+		for i, zone := range []*time.Location{time.UTC, time.FixedZone("CET", 3600), time.FixedZone("Amsterdam", 1172), time.FixedZone("nowhere", 90000)} {
+			e := note(i)
+			e.Metadata.EventTime = noon.In(zone)
+			mustAppend(t, target.Store, stream, eventstore.Any(), e)
+		}
+		for _, r := range readStream(t, target.Store, stream, eventstore.StreamQuery{}) {
+			if !r.Metadata.EventTime.Equal(noon) {
+				t.Errorf("%s: %v, want %v", r, r.Metadata.EventTime, noon)
+			}
+		}
+	},
 	"expectations": func(t *testing.T, target Target) {
 		for i, c := range []struct {
 			expect      eventstore.Expect

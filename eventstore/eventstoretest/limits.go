@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -46,6 +47,8 @@ var limitTests = map[string]func(*testing.T, Target){
 				with(func(e *event.Raw) { e.Schema = 0 })},
 			"append order-o-1: metadata of order.noted: text is not valid UTF-8": {eventstore.ErrMetadataText, stream,
 				with(func(e *event.Raw) { e.Metadata.Tenant = "\xff" })},
+			"append order-o-1: metadata of order.noted: event time is not in the years 0 to 9999": {eventstore.ErrMetadataTime, stream,
+				with(func(e *event.Raw) { e.Metadata.EventTime = time.Unix(1<<40, 0) })},
 			`append order-o-1: invalid event name "noted": want family.fact, such as order.placed`: {event.ErrInvalidName, stream,
 				with(func(e *event.Raw) { e.Name = "noted" })},
 			`append order-o-1: invalid content type "a\nb": want 1 to 128 printable ASCII characters`: {event.ErrInvalidName, stream,
