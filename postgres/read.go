@@ -60,7 +60,7 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 		sql, from, step := d.sql(readForwardSQL), q.From, event.Version(1)
 		if q.Backward {
 			sql, step = d.sql(readBackwardSQL), -1
-			if from == 0 {
+			if from <= 0 {
 				from = lastVersion
 			}
 		}
