@@ -156,10 +156,12 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	page := eventstore.Page{After: q.After, Next: q.After}
-	for i := min(max(int(q.After), 0), len(d.log)); i < len(d.log) && len(page.Events) < q.Limit; i++ {
+	bytes := 0 // of payloads: metadata is not held as bytes here
+	for i := min(max(int(q.After), 0), len(d.log)); i < len(d.log) && len(page.Events) < q.Limit && bytes < eventstore.PageBytes; i++ {
 		r := d.log[i]
 		if selects(q.Categories, r.Stream.Category) && selects(q.Names, r.Name) {
 			page.Events = append(page.Events, r)
+			bytes += len(r.Payload)
 		}
 		page.Next = r.Position
 	}
@@ -171,7 +173,10 @@ func selects(wanted []string, name string) bool {
 }
 
 // PositionBefore implements eventstore.Log.
-func (d *DB) PositionBefore(_ context.Context, t time.Time) (event.Position, error) {
+func (d *DB) PositionBefore(ctx context.Context, t time.Time) (event.Position, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("find position at %s: %w", t.UTC().Format(time.RFC3339Nano), err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(d.log, t, func(r event.Recorded, t time.Time) int { return r.RecordedTime.Compare(t) })
@@ -179,10 +184,17 @@ func (d *DB) PositionBefore(_ context.Context, t time.Time) (event.Position, err
 }
 
 // Head implements eventstore.Log.
-func (d *DB) Head(context.Context) (event.Position, error) {
+func (d *DB) Head(ctx context.Context) (event.Position, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("read head of log: %w", err)
+	}
+	return d.head(), nil
+}
+
+func (d *DB) head() event.Position {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return event.Position(len(d.log)), nil
+	return event.Position(len(d.log))
 }
 
 // Wait implements eventstore.Log. It never wakes in vain, so it does not poll.

@@ -2,7 +2,9 @@ package memory_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/annals-go/annals/bus/bustest"
 	"github.com/annals-go/annals/eventstore/eventstoretest"
@@ -14,9 +16,11 @@ import (
 func TestEventStore(t *testing.T) {
 	t.Parallel()
 	eventstoretest.Run(t, func(*testing.T) eventstoretest.Target {
-		db := memory.New()
+		var offset atomic.Int64
+		db := memory.New(memory.WithClock(func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }))
 		return eventstoretest.Target{
-			Store: db,
+			Store:    db,
+			SetClock: func(_ *testing.T, by time.Duration) { offset.Store(int64(by)) },
 			Begin: func(context.Context) (eventstoretest.Tx, error) {
 				tx := db.Begin()
 				return eventstoretest.Tx{

@@ -93,11 +93,11 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	if err := s.tx.lockWriter(ctx); err != nil {
 		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
 	}
-	return s.append(ctx, eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared})
+	return s.append(eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared})
 }
 
 // append is for the only writer.
-func (s txStore) append(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
+func (s txStore) append(w eventstore.PreparedWrite) (eventstore.Result, error) {
 	st, expect, prepared := w.Stream, w.Expect, w.Events
 	all := s.tx.db.stream(st, s.tx.staged)
 	if res, repeated, err := repeat(st, all, prepared); repeated || err != nil {
@@ -110,7 +110,7 @@ func (s txStore) append(ctx context.Context, w eventstore.PreparedWrite) (events
 	if !expect.Allows(at) {
 		return eventstore.Result{}, &eventstore.ConflictError{Stream: st, Expected: expect, Actual: at}
 	}
-	return s.tx.stage(ctx, st, at, prepared), nil
+	return s.tx.stage(st, at, prepared), nil
 }
 
 // AppendAll makes all writes or none, and leaves the transaction as it was then.
@@ -130,7 +130,7 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 	out := make([]eventstore.Result, len(writes))
 	repeated := 0
 	for _, w := range prepared {
-		res, err := s.append(ctx, w)
+		res, err := s.append(w)
 		if err != nil {
 			s.tx.staged = s.tx.staged[:before]
 			return nil, err
@@ -169,9 +169,8 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 
 // stage gives the events their places. They cannot be taken by anybody else,
 // because the transaction is the only writer until it ends.
-func (t *Tx) stage(ctx context.Context, s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
-	head, _ := t.db.Head(ctx)
-	head += event.Position(len(t.staged))
+func (t *Tx) stage(s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
+	head := t.db.head() + event.Position(len(t.staged))
 	now := t.db.now().UTC().Truncate(time.Microsecond) // what Postgres keeps
 	for _, p := range prepared {
 		at++

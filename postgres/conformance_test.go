@@ -2,10 +2,12 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/postgres"
@@ -18,8 +20,21 @@ func TestEventStore(t *testing.T) {
 	eventstoretest.Run(t, func(t *testing.T) eventstoretest.Target {
 		pool := postgrestest.Pool(t)
 		db := postgres.New(pool, postgres.WithPollInterval(2*time.Millisecond))
+		elsewhere, err := pgxpool.New(t.Context(), pool.Config().ConnString())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(elsewhere.Close)
 		return eventstoretest.Target{
-			Store: db,
+			Store:     db,
+			Elsewhere: postgres.New(elsewhere, postgres.WithoutNotify()), // so that no hint arrives
+			SetClock: func(t *testing.T, offset time.Duration) {
+				_, err := pool.Exec(t.Context(), fmt.Sprintf(
+					`ALTER TABLE annals.events ALTER COLUMN recorded_at SET DEFAULT clock_timestamp() + interval '%d seconds'`, int(offset.Seconds())))
+				if err != nil {
+					t.Fatal(err)
+				}
+			},
 			Begin: func(ctx context.Context) (eventstoretest.Tx, error) {
 				tx, err := pool.BeginTx(ctx, pgx.TxOptions{})
 				if err != nil {

@@ -112,8 +112,8 @@ func (g *group) heed(ctx context.Context, m *member, v verdict) (eventstore.Resu
 }
 
 func (g *group) appendAlone(ctx context.Context, m *member) (eventstore.Result, error) {
-	defer g.done(m)
-	defer time.AfterFunc(laneWait, func() { g.giveUpLane(m) }).Stop()
+	defer g.done(m)                                                   //nolint:contextcheck // a group is nobody's alone
+	defer time.AfterFunc(laneWait, func() { g.giveUpLane(m) }).Stop() //nolint:contextcheck // as above
 	return g.db.appendAlone(ctx, m.PreparedWrite)
 }
 

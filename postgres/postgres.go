@@ -63,6 +63,7 @@ type DB struct {
 	bound      tracker
 	signal     signal
 	pages      pageSize
+	buffers    sync.Pool // of *[]event.Recorded
 }
 
 type config struct {

@@ -14,29 +14,13 @@ import (
 )
 
 // Index: events_version_key, walked in the order asked for. Lock: none.
-const (
-	readForwardSQL = `
+const readStreamSQL = `
 SELECT ` + eventColumns + `
-FROM {{schema}}.events
-WHERE category = $1
-  AND stream_id = $2
-  AND version >= $3
-ORDER BY version
-LIMIT $4`
-
-	readBackwardSQL = `
-SELECT ` + eventColumns + `
-FROM {{schema}}.events
-WHERE category = $1
-  AND stream_id = $2
-  AND version <= $3
-ORDER BY version DESC
-LIMIT $4`
-)
+FROM {{schema}}.read_stream_v1($1, $2, $3, $4, $5)`
 
 // streamPage is how many events of a stream one statement reads: the most that
 // ReadStream holds in memory.
-const streamPage = 1000
+const streamPage = 1024
 
 const lastVersion = event.Version(1<<63 - 1)
 
@@ -45,7 +29,7 @@ type rowQuerier interface {
 }
 
 // ReadStream implements eventstore.Store. It takes a connection for each page
-// of 1000 events and holds none while it yields. Events that are appended while
+// of 1024 events and holds none while it yields. Events that are appended while
 // it reads forward may be yielded too.
 func (d *DB) ReadStream(ctx context.Context, s event.Stream, q eventstore.StreamQuery) iter.Seq2[event.Recorded, error] {
 	return d.readStream(ctx, d.pool, s, q)
@@ -57,25 +41,28 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 			yield(event.Recorded{}, fmt.Errorf("read stream: %w", err))
 			return
 		}
-		sql, from, step := d.sql(readForwardSQL), q.From, event.Version(1)
+		from, step := q.From, event.Version(1)
 		if q.Backward {
-			sql, step = d.sql(readBackwardSQL), -1
+			step = -1
 			if from <= 0 {
 				from = lastVersion
 			}
 		}
+		buffer := d.takeBuffer()
+		defer d.putBuffer(buffer)
 		for left := q.Limit; ; {
 			most := d.pages.most(streamPage)
 			if q.Limit > 0 {
 				most = min(most, left)
 			}
-			events, whole, err := d.query(ctx, db, sql, s.Category, s.ID, int64(from), most)
+			events, whole, err := d.queryInto(ctx, (*buffer)[:0], db, d.sql(readStreamSQL), s.Category, s.ID, int64(from), most, q.Backward)
 			if err != nil {
 				yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, missing(err)))
 				return
 			}
-			for _, e := range events {
-				if !yield(e, nil) {
+			*buffer = events
+			for i := range events {
+				if !yield(events[i], nil) {
 					return
 				}
 			}
@@ -84,12 +71,32 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 				return
 			}
 			from = events[len(events)-1].Version + step
+			clear(events)
 		}
 	}
 }
 
+// takeBuffer returns room for a page of a stream. Its events are yielded one by
+// one, as copies, so it can be used again.
+func (d *DB) takeBuffer() *[]event.Recorded {
+	if b, ok := d.buffers.Get().(*[]event.Recorded); ok {
+		return b
+	}
+	return new([]event.Recorded)
+}
+
+// putBuffer lets go of what the events point to.
+func (d *DB) putBuffer(b *[]event.Recorded) {
+	clear(*b)
+	d.buffers.Put(b)
+}
+
 // query reads a page. It is not whole if it ends for its size in bytes.
 func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) (events []event.Recorded, whole bool, err error) {
+	return d.queryInto(ctx, make([]event.Recorded, 0, d.pages.expected()), db, sql, args...)
+}
+
+func (d *DB) queryInto(ctx context.Context, events []event.Recorded, db rowQuerier, sql string, args ...any) (_ []event.Recorded, whole bool, err error) {
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, false, err
@@ -97,7 +104,6 @@ func (d *DB) query(ctx context.Context, db rowQuerier, sql string, args ...any) 
 	defer rows.Close() // passes over what is left, and holds none of it
 	var dec *decoder
 	bytes, n := 0, 0
-	events = make([]event.Recorded, 0, d.pages.expected())
 	for rows.Next() {
 		if dec == nil {
 			dec = newDecoder(rows)

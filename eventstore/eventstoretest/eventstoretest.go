@@ -7,29 +7,36 @@
 //		})
 //	}
 //
-// Its sections carry the names of the promises that they hold a store to.
+// Its sections are what the port can do, and then the promises that it holds a
+// store to, by their names.
 package eventstoretest
 
 import (
 	"context"
-	"encoding/json"
-	"reflect"
 	"testing"
 	"time"
 
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 )
 
-// Target is a store under test.
+// Store is what the suite tests.
+type Store interface {
+	eventstore.Store
+	eventstore.Log
+}
+
+// Target is a store under test. What a store does not have is nil, and the
+// tests that need it are left out.
 type Target struct {
-	Store interface {
-		eventstore.Store
-		eventstore.Log
-	}
-	// Begin starts a transaction as a user of the store would. Nil: the store
-	// has none, and the section is left out.
+	Store Store
+	// Begin starts a transaction as a user of the store would.
 	Begin func(ctx context.Context) (Tx, error)
+	// Elsewhere is the same store as another process has it open. Best make it
+	// so that nothing tells Store when it appends.
+	Elsewhere eventstore.Store
+	// SetClock sets the clock that RecordedTime comes from: as far from the time
+	// of day as offset says, and going on from there.
+	SetClock func(t *testing.T, offset time.Duration)
 }
 
 // Tx is a transaction of the caller, with the store in it.
@@ -38,140 +45,50 @@ type Tx struct {
 	Commit, Rollback func(ctx context.Context) error
 }
 
+type section struct {
+	name  string
+	tests map[string]func(*testing.T, Target)
+	// needs reports whether the target has what all tests of the section need.
+	needs func(Target) bool
+}
+
+func sections() []section {
+	always := func(Target) bool { return true }
+	begin := func(target Target) bool { return target.Begin != nil }
+	return []section{
+		{"Expectations", expectationTests, always},
+		{"Idempotency", idempotencyTests, always},
+		{"Closing", closingTests, always},
+		{"Streams", streamTests, always},
+		{"Log", logTests, always},
+		{"Selection", selectionTests, always},
+		{"Together", togetherTests, always},
+		{"Transactions", transactionTests, begin},
+		{"P1 no loss", noLossTests, always},
+		{"P3 atomic", atomicTests, always},
+		{"P4 stream order", streamOrderTests, always},
+		{"P5 stable log", stableLogTests, always},
+		{"P12 bounded", boundedTests, always},
+		{"P14 wake-ups are hints", hintTests, always},
+		{"P15 no clock", clockTests, always},
+		{"P16 data is data", dataTests, always},
+	}
+}
+
 // Run runs the suite. Open is called once for each test and must return an
 // empty store; tests run in parallel.
 func Run(t *testing.T, open func(t *testing.T) Target) {
-	for _, section := range []struct {
-		name  string
-		tests map[string]func(*testing.T, Target)
-	}{
-		{"Append", appendTests},
-		{"Rivals", rivalTests},
-		{"Idempotency", idempotencyTests},
-		{"Limits", limitTests},
-		{"Stream", streamTests},
-		{"Log", logTests},
-		{"Transaction", transactionTests},
-	} {
-		t.Run(section.name, func(t *testing.T) {
+	for _, s := range sections() {
+		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for name, test := range section.tests {
+			for name, test := range s.tests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					target := open(t)
-					if section.name == "Transaction" && target.Begin == nil {
-						return
+					if target := open(t); s.needs(target) {
+						test(t, target)
 					}
-					test(t, target)
 				})
 			}
 		})
-	}
-}
-
-var (
-	stream  = event.Stream{Category: "order", ID: "o-1"}
-	another = event.Stream{Category: "order", ID: "o-2"}
-)
-
-// note is an event whose payload is the JSON of v.
-func note(v any) event.Raw {
-	payload, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return event.Raw{Name: "order.noted", Schema: 1, ContentType: "application/json", Payload: payload}
-}
-
-func notes(from, n int) []event.Raw {
-	out := make([]event.Raw, n)
-	for i := range out {
-		out[i] = note(from + i)
-		out[i].Metadata.ID = event.NewID()
-	}
-	return out
-}
-
-// bounded gives each test a deadline: a store that hangs fails, not the suite.
-func bounded(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func mustAppend(t *testing.T, s eventstore.Store, st event.Stream, expect eventstore.Expect, events ...event.Raw) eventstore.Result {
-	t.Helper()
-	res, err := s.Append(bounded(t), st, expect, events...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
-}
-
-func readStream(t *testing.T, s eventstore.Store, st event.Stream, q eventstore.StreamQuery) []event.Recorded {
-	t.Helper()
-	var out []event.Recorded
-	for r, err := range s.ReadStream(bounded(t), st, q) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-func readLog(t *testing.T, l eventstore.Log, page int) []event.Recorded {
-	t.Helper()
-	var out []event.Recorded
-	after := event.Position(0)
-	for {
-		p, err := l.ReadLog(bounded(t), eventstore.LogQuery{After: after, Limit: page})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(p.Events) > page {
-			t.Fatalf("page of %d events, asked for %d", len(p.Events), page)
-		}
-		if len(p.Events) == 0 {
-			if p.Next != after {
-				t.Fatalf("empty page moves the cursor from %d to %d", after, p.Next)
-			}
-			return out
-		}
-		out = append(out, p.Events...)
-		after = p.Next
-	}
-}
-
-func versions(rs []event.Recorded) []int {
-	out := []int{}
-	for _, r := range rs {
-		out = append(out, int(r.Version))
-	}
-	return out
-}
-
-func equal(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, want)
-	}
-}
-
-// checkOrder holds every event of a log against P4 and P5: positions grow,
-// versions of each stream are 1, 2, 3 and so on.
-func checkOrder(t *testing.T, log []event.Recorded) {
-	t.Helper()
-	last := event.Position(0)
-	at := map[event.Stream]event.Version{}
-	for _, r := range log {
-		if r.Position <= last {
-			t.Errorf("%s comes after position %d", r, last)
-		}
-		last = r.Position
-		if r.Version != at[r.Stream]+1 {
-			t.Errorf("%s comes after version %d", r, at[r.Stream])
-		}
-		at[r.Stream] = r.Version
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/annals-go/annals/eventstore"
 )
 
-// hostile are texts that have broken stores, logs and terminals.
-var hostile = []string{
+// oddTexts, beyond those that mean something to SQL or JSON, are texts that have broken stores, logs and terminals.
+var oddTexts = []string{
 	"", " ", "o-1", "'; DROP TABLE events; --", `"$$%_\`, "$1", "{NULL,\"}", `\x00ff`, "\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", "\u202egnp.exe",
 	"\u200b", "\r\nSet-Cookie: a=b", "\x1b[31m", "${jndi:ldap://x}", "../../etc/passwd", "NULL", "\ufeff", "\u2028", "Zo\u00eb", "Zoe\u0308",
 	"\U0001f600", strings.Repeat("x", 64), strings.Repeat("x", 193), strings.Repeat("\u65e5", 64), "<script>&amp;</script>", "-", "-1",
@@ -26,8 +26,8 @@ var hostile = []string{
 //
 //	func FuzzAppend(f *testing.F) { eventstoretest.FuzzAppend(f, eventstoretest.Target{Store: memory.New()}) }
 func FuzzAppend(f *testing.F, target Target) {
-	for i, text := range hostile {
-		other := hostile[(i+7)%len(hostile)]
+	for i, text := range oddTexts {
+		other := oddTexts[(i+7)%len(oddTexts)]
 		f.Add("order", text, "order.noted", "text/plain", text, other, text, []byte(text), int64(i)*1e8, i*977, 1)
 		f.Add(text, "o-1", "order.noted", text, "", "", "", []byte(nil), int64(0), 0, i-3)
 		f.Add("order", "o-1", text, "application/json", text, text, other, []byte(other), int64(-1)<<uint(i), 0, 1<<i)
@@ -115,7 +115,7 @@ func FuzzRead(f *testing.F, target Target) {
 		f.Add(n, int(m), "", "", n, int(m), i%2 == 0)
 		f.Add(n, 3, "order", "", m, 2, i%2 == 1)
 		f.Add(m, int(n), "cart", "order.noted", n, 0, true)
-		f.Add(m, 0, hostile[i], hostile[i+5], n, -1, false)
+		f.Add(m, 0, oddTexts[i], oddTexts[i+5], n, -1, false)
 	}
 	f.Fuzz(func(t *testing.T, after int64, limit int, category, name string, from int64, most int, backward bool) {
 		q := eventstore.LogQuery{After: event.Position(after), Limit: limit}

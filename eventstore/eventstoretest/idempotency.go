@@ -3,7 +3,6 @@ package eventstoretest
 import (
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/annals-go/annals/event"
@@ -73,23 +72,16 @@ var idempotencyTests = map[string]func(*testing.T, Target){
 	},
 	"the same append at once, from many": func(t *testing.T, target Target) {
 		for _, expect := range []eventstore.Expect{eventstore.None(), eventstore.Any()} {
-			st := event.Stream{Category: "order", ID: "twice" + expect.String()[:3]}
+			st := order("twice" + expect.String()[:3])
 			events := notes(1, 2)
 			results := make([]eventstore.Result, 8)
-			var wg sync.WaitGroup
-			start := make(chan struct{})
-			for i := range results {
-				wg.Go(func() {
-					<-start
-					res, err := target.Store.Append(bounded(t), st, expect, events...)
-					if err != nil {
-						t.Errorf("append: %v", err)
-					}
-					results[i] = res
-				})
-			}
-			close(start)
-			wg.Wait()
+			atOnce(len(results), func(i int) {
+				res, err := target.Store.Append(bounded(t), st, expect, events...)
+				if err != nil {
+					t.Errorf("append: %v", err)
+				}
+				results[i] = res
+			})
 			firsts := 0
 			for _, r := range results {
 				if !r.Repeated {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 )
 
@@ -76,7 +75,7 @@ var transactionTests = map[string]func(*testing.T, Target){
 	"an append after the end": func(t *testing.T, target Target) {
 		tx := begin(t, target)
 		done(t, func() error { return tx.Commit(bounded(t)) })
-		if _, err := tx.Store.Append(bounded(t), event.Stream{Category: "order", ID: "late"}, eventstore.Any(), note(1)); err == nil {
+		if _, err := tx.Store.Append(bounded(t), order("late"), eventstore.Any(), note(1)); err == nil {
 			t.Error("Append = nil, want an error")
 		}
 		equal(t, "events", len(readLog(t, target.Store, 10)), 0)

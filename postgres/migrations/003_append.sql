@@ -26,7 +26,9 @@ AS $$
            END
 $$;
 
--- What has become of an append that has not been written.
+-- What has become of an append that has not been written. An equality of rows is
+-- written as two comparisons, which only events_id_key can answer: with = the
+-- planner may read the whole stream by events_version_key and join that.
 CREATE FUNCTION {{schema}}.look_up_v1(
     in_category      text,
     in_stream_id     text,
@@ -72,13 +74,11 @@ BEGIN
     FROM unnest(in_event_ids, in_names, in_schemas, in_content_types, in_payloads)
          WITH ORDINALITY AS g (event_id, name, schema_version, content_type, payload, place)
     JOIN {{schema}}.events e
-      ON e.event_id = g.event_id
-     AND e.category = in_category
-     AND e.stream_id = in_stream_id
+      ON (e.event_id, e.category, e.stream_id) >= (g.event_id, in_category, in_stream_id)
+     AND (e.event_id, e.category, e.stream_id) <= (g.event_id, in_category, in_stream_id)
     LEFT JOIN {{schema}}.events f
-      ON f.event_id = in_event_ids[1]
-     AND f.category = in_category
-     AND f.stream_id = in_stream_id;
+      ON (f.event_id, f.category, f.stream_id) >= (in_event_ids[1], in_category, in_stream_id)
+     AND (f.event_id, f.category, f.stream_id) <= (in_event_ids[1], in_category, in_stream_id);
 
     IF found > 0 THEN
         outcome := CASE WHEN same = given THEN 'repeated' ELSE 'reused' END;

@@ -1,9 +1,7 @@
 package eventstoretest
 
 import (
-	"context"
 	"errors"
-	"sync"
 	"testing"
 
 	"github.com/annals-go/annals/event"
@@ -31,7 +29,7 @@ var streamTests = map[string]func(*testing.T, Target){
 		} {
 			equal(t, "versions", versions(readStream(t, target.Store, stream, c.q)), c.want)
 		}
-		equal(t, "stream that does not exist", len(readStream(t, target.Store, event.Stream{Category: "order", ID: "none"}, eventstore.StreamQuery{})), 0)
+		equal(t, "stream that does not exist", len(readStream(t, target.Store, order("none"), eventstore.StreamQuery{})), 0)
 	},
 	"long stream, in pages, ended early": func(t *testing.T, target Target) {
 		const n = 2500
@@ -71,88 +69,5 @@ var streamTests = map[string]func(*testing.T, Target){
 				t.Errorf("ReadStream = %v, want %s", err, want)
 			}
 		}
-	},
-}
-
-var logTests = map[string]func(*testing.T, Target){
-	"P1 P4 P5 a tailing reader misses nothing": func(t *testing.T, target Target) {
-		const writers, each = 8, 40
-		var wg sync.WaitGroup
-		for w := range writers {
-			wg.Go(func() {
-				own := event.Stream{Category: "order", ID: string(rune('a' + w))}
-				for i := range each {
-					st, expect := own, eventstore.Any()
-					if i%3 == 0 {
-						st = stream // all of them write this one
-					}
-					if _, err := target.Store.Append(bounded(t), st, expect, notes(1000*w+i, 1+i%4)...); err != nil {
-						t.Errorf("append: %v", err)
-					}
-				}
-			})
-		}
-		finished := make(chan struct{})
-		go func() { wg.Wait(); close(finished) }()
-		var tailed []event.Recorded
-		after, last := event.Position(0), false
-		for {
-			page, err := target.Store.ReadLog(bounded(t), eventstore.LogQuery{After: after, Limit: 5})
-			if err != nil {
-				t.Fatal(err)
-			}
-			tailed = append(tailed, page.Events...)
-			after = page.Next
-			if len(page.Events) > 0 {
-				continue
-			}
-			if last {
-				break
-			}
-			select {
-			case <-finished:
-				last = true
-			default:
-			}
-		}
-		again := readLog(t, target.Store, 1000)
-		equal(t, "tailed events", len(tailed), len(again))
-		equal(t, "two reads of the log", tailed, again)
-		checkOrder(t, tailed)
-		head, err := target.Store.Head(bounded(t))
-		if err != nil || head != after {
-			t.Errorf("Head = %d, %v, want %d", head, err, after)
-		}
-	},
-	"P14 wait ends when there is something to read": func(t *testing.T, target Target) {
-		woken := make(chan error, 1)
-		go func() {
-			for {
-				err := target.Store.Wait(bounded(t), 0)
-				head, _ := target.Store.Head(bounded(t))
-				if err != nil || head > 0 {
-					woken <- err
-					return
-				}
-			}
-		}()
-		mustAppend(t, target.Store, stream, eventstore.None(), note(1))
-		if err := <-woken; err != nil {
-			t.Errorf("Wait = %v", err)
-		}
-	},
-	"wait ends with its context": func(t *testing.T, target Target) {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := target.Store.Wait(ctx, 0); !errors.Is(err, context.Canceled) {
-			t.Errorf("Wait = %v, want context.Canceled", err)
-		}
-	},
-	"empty log": func(t *testing.T, target Target) {
-		head, err := target.Store.Head(bounded(t))
-		if err != nil || head != 0 {
-			t.Errorf("Head = %d, %v, want 0", head, err)
-		}
-		equal(t, "events", len(readLog(t, target.Store, 10)), 0)
 	},
 }
