@@ -12,6 +12,8 @@ GOTESTFLAGS ?=
 SCENARIOFLAGS ?=
 # Flags for the benchmark, such as BENCHFLAGS='-filter ^append/ -rounds 3 -json result.json'.
 BENCHFLAGS ?=
+# How long make fuzz runs each fuzz test.
+FUZZTIME ?= 10s
 DEMO_DIR ?= .annals/demo
 ORDERS ?= examples/order/testdata/orders.csv.gz
 
@@ -37,6 +39,13 @@ test: ## run every test but those of make fault (GOTESTFLAGS=-race for the race 
 fault: ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break a fuzz test (FUZZTIME=10s for each of them)
+	@git grep -o -E '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r file name; do \
+		echo "$$file: $${name#func }"; \
+		$(GO) test -run '^$$' -fuzz "^$${name#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$(dirname "$$file")" </dev/null || exit 1; \
+	done
 
 .PHONY: bench
 bench: ## measure Annals beside statements by hand (BENCHFLAGS=-list names the workloads, -h the flags)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -88,6 +89,46 @@ func FuzzParseStream(f *testing.F) {
 		stream, err := event.ParseStream(s)
 		if err == nil && stream.String() != s {
 			t.Errorf("ParseStream(%q).String() = %q", s, stream)
+		}
+	})
+}
+
+// The JSON form of metadata is part of the storage format: what it holds is read
+// back as it was, and bytes that are no metadata are an error at most.
+func FuzzMetadataJSON(f *testing.F) {
+	f.Add("c", "Zo\u00eb <b>&", "k", "\x00\u2028\"\\", int64(1), []byte(`{"actor":"ada","extra":{"a":"b"},"event_time":"2010-12-01T08:26:00.1+01:00"}`))
+	f.Add("", "\xff", "", "", int64(-1<<62), []byte(`{"actor":1,"ACTOR":"x","event_time":"never"}`))
+	f.Fuzz(func(t *testing.T, correlation, actor, key, value string, seconds int64, stored []byte) {
+		m := event.Metadata{
+			Correlation: correlation, Causation: value, Actor: actor, Tenant: key, TraceParent: value, TraceState: actor,
+			EventTime: time.Unix(seconds%(1<<37), 0).UTC(), Extra: map[string]string{key: value},
+		}
+		valid := utf8.ValidString(correlation) && utf8.ValidString(actor) && utf8.ValidString(key) && utf8.ValidString(value)
+		if b, err := json.Marshal(m); err == nil && valid {
+			var got event.Metadata
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatalf("%s: %v", b, err)
+			}
+			if diff := cmp.Diff(m, got); diff != "" {
+				t.Error(diff)
+			}
+		}
+		var first, second event.Metadata
+		if json.Unmarshal(stored, &first) != nil {
+			return
+		}
+		b, err := json.Marshal(first)
+		if err != nil {
+			t.Fatalf("%q is read, and cannot be written: %v", stored, err)
+		}
+		if err := json.Unmarshal(b, &second); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if len(first.Extra) == 0 {
+			first.Extra = nil
+		}
+		if diff := cmp.Diff(first, second); diff != "" {
+			t.Errorf("%q: %s", stored, diff)
 		}
 	})
 }

@@ -32,7 +32,8 @@ type Metadata struct {
 	// Tenant is the customer whose data it is, in a store shared by several.
 	Tenant string `json:"tenant,omitempty"`
 	// EventTime is when the fact happened, which may be long before it was
-	// recorded. Zero: it was not stated.
+	// recorded: the instant is kept, to the nanosecond, and its zone if that is of
+	// whole minutes. Years 0 to 9999. Zero: it was not stated.
 	EventTime time.Time `json:"event_time,omitzero"`
 	// TraceParent and TraceState are the W3C trace context headers.
 	TraceParent string `json:"traceparent,omitempty"`

@@ -44,8 +44,9 @@ type Store interface {
 	//
 	// Errors: *ConflictError (ErrConflict), *ClosedError (ErrClosed),
 	// *IDReusedError (ErrIDReused), *LimitError (ErrLimit), *event.NameError,
-	// ErrNoEvents, ErrNotLast, ErrOutcomeUnknown. When ctx ends while the append
-	// is on its way, the error matches ErrOutcomeUnknown too.
+	// ErrMetadataText, ErrMetadataTime, ErrNoEvents, ErrNotLast, ErrOutcomeUnknown.
+	// When ctx ends while the append is on its way, the error matches
+	// ErrOutcomeUnknown too.
 	Append(ctx context.Context, s event.Stream, expect Expect, events ...event.Raw) (Result, error)
 
 	// AppendAll makes one append to each of several streams: all of them are
@@ -115,8 +116,8 @@ type Result struct {
 // StreamQuery says which events of a stream to read. The zero value reads all,
 // oldest first.
 type StreamQuery struct {
-	// From is the first version to yield. Zero: the oldest, or the newest when
-	// reading backward.
+	// From is the first version to yield. Zero or less: the oldest, or the newest
+	// when reading backward.
 	From event.Version
 	// Limit is the most events to yield. Zero: no limit.
 	Limit int

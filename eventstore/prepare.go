@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/annals-go/annals/event"
@@ -133,6 +134,10 @@ func prepare(s event.Stream, e event.Raw) (Prepared, error) {
 	if err := checkText(e.Metadata); err != nil {
 		return Prepared{}, fmt.Errorf("append %s: metadata of %s: %w", s, e.Name, err)
 	}
+	e.Metadata.EventTime = storable(e.Metadata.EventTime)
+	if y := e.Metadata.EventTime.Year(); y < 0 || y > 9999 {
+		return Prepared{}, fmt.Errorf("append %s: metadata of %s: %w", s, e.Name, ErrMetadataTime)
+	}
 	stored, err := json.Marshal(e.Metadata)
 	if err != nil {
 		return Prepared{}, fmt.Errorf("append %s: metadata of %s: %w", s, e.Name, err)
@@ -155,6 +160,19 @@ func (p Prepared) Same(r event.Raw) bool {
 // ErrMetadataText says that a metadata text is not valid UTF-8, so it would not be read
 // back as it was given.
 var ErrMetadataText = errors.New("text is not valid UTF-8")
+
+// ErrMetadataTime says that an event time has no year of four digits, which is how it
+// is stored.
+var ErrMetadataTime = errors.New("event time is not in the years 0 to 9999")
+
+// storable returns the same instant in a zone that JSON can write, which is one
+// of whole minutes: zones of before the railways are not.
+func storable(t time.Time) time.Time {
+	if _, offset := t.Zone(); offset%60 != 0 || offset <= -24*60*60 || offset >= 24*60*60 {
+		return t.UTC()
+	}
+	return t
+}
 
 func checkText(m event.Metadata) error {
 	ok := true

@@ -44,7 +44,7 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 		from, step := q.From, event.Version(1)
 		if q.Backward {
 			step = -1
-			if from == 0 {
+			if from <= 0 {
 				from = lastVersion
 			}
 		}

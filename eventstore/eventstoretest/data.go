@@ -3,6 +3,7 @@ package eventstoretest
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -62,6 +63,19 @@ var dataTests = map[string]func(*testing.T, Target){
 		equal(t, "payload", got[0].Payload, e.Payload)
 		equal(t, "length of an empty payload", len(got[1].Payload), 0)
 	},
+	"an event time is the same instant, in any zone": func(t *testing.T, target Target) {
+		noon := time.Date(1925, 7, 1, 12, 0, 0, 1, time.UTC)
+		for i, zone := range []*time.Location{time.UTC, time.FixedZone("CET", 3600), time.FixedZone("Amsterdam", 1172), time.FixedZone("nowhere", 90000)} {
+			e := note(i)
+			e.Metadata.EventTime = noon.In(zone)
+			mustAppend(t, target.Store, stream, eventstore.Any(), e)
+		}
+		for _, r := range readStream(t, target.Store, stream, eventstore.StreamQuery{}) {
+			if !r.Metadata.EventTime.Equal(noon) {
+				t.Errorf("%s: %v, want %v", r, r.Metadata.EventTime, noon)
+			}
+		}
+	},
 	"names outside the rules are refused": func(t *testing.T, target Target) {
 		with := func(f func(e *event.Raw)) []event.Raw {
 			es := notes(1, 2)
@@ -75,6 +89,8 @@ var dataTests = map[string]func(*testing.T, Target){
 		}{
 			"append order-o-1: metadata of order.noted: text is not valid UTF-8": {eventstore.ErrMetadataText, stream,
 				with(func(e *event.Raw) { e.Metadata.Tenant = "\xff" })},
+			"append order-o-1: metadata of order.noted: event time is not in the years 0 to 9999": {eventstore.ErrMetadataTime, stream,
+				with(func(e *event.Raw) { e.Metadata.EventTime = time.Unix(1<<40, 0) })},
 			`append order-o-1: invalid event name "noted": want family.fact, such as order.placed`: {event.ErrInvalidName, stream,
 				with(func(e *event.Raw) { e.Name = "noted" })},
 			`append order-o-1: invalid event name "order.noted'; --": want letters, digits, dots, underscores and dashes`: {event.ErrInvalidName, stream,

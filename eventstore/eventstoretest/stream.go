@@ -19,6 +19,8 @@ var streamTests = map[string]func(*testing.T, Target){
 			{eventstore.StreamQuery{}, []int{1, 2, 3, 4, 5}},
 			{eventstore.StreamQuery{From: 4}, []int{4, 5}},
 			{eventstore.StreamQuery{From: 6}, []int{}},
+			{eventstore.StreamQuery{From: -1, Limit: -1}, []int{1, 2, 3, 4, 5}},
+			{eventstore.StreamQuery{From: -1, Limit: 2, Backward: true}, []int{5, 4}},
 			{eventstore.StreamQuery{From: 2, Limit: 2}, []int{2, 3}},
 			{eventstore.StreamQuery{Backward: true}, []int{5, 4, 3, 2, 1}},
 			{eventstore.StreamQuery{Backward: true, Limit: 1}, []int{5}},

@@ -2,6 +2,7 @@ package scenario_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func stirred(
 		sum              tally
 	)
 	for i := range writers {
-		w := newWriter(pool, db, h, random(seed, i), d)
+		w := newWriter(pool, db, h, random(seed, i), fmt.Sprint("held by ", i), d)
 		writing.Go(func() {
 			err := w.write(ctx)
 			mu.Lock()

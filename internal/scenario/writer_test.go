@@ -53,6 +53,7 @@ type writer struct {
 	zipf    *rand.Zipf
 	until   time.Time
 	long    bool
+	own     string // id of the stream that it holds for long
 
 	versions map[event.Stream]event.Version // where it has last seen its streams
 	tally    tally
@@ -65,10 +66,10 @@ func (a tally) plus(b tally) tally {
 	return tally{a.steps + b.steps, a.conflicts + b.conflicts, a.transactions + b.transactions, a.failed + b.failed, a.rolledBack + b.rolledBack}
 }
 
-func newWriter(pool *pgxpool.Pool, db *postgres.DB, h *oracle.History, r *rand.Rand, d time.Duration) *writer {
+func newWriter(pool *pgxpool.Pool, db *postgres.DB, h *oracle.History, r *rand.Rand, own string, d time.Duration) *writer {
 	return &writer{
 		pool: pool, db: db, history: h, random: r, zipf: rand.NewZipf(r, 1.2, 4, streams-1),
-		until: time.Now().Add(d), long: d >= longScenario, versions: map[event.Stream]event.Version{},
+		until: time.Now().Add(d), long: d >= longScenario, own: own, versions: map[event.Stream]event.Version{},
 	}
 }
 
@@ -184,17 +185,22 @@ type part struct {
 
 func (w *writer) drawPlan() plan {
 	p := plan{elsewhere: w.random.IntN(6), rollback: w.random.IntN(3) == 0}
+	var long *part
 	for _, write := range w.draw(1 + w.random.IntN(4)) {
 		q := part{write: write, savepoint: w.random.IntN(2) == 0, undo: w.random.IntN(3) == 0}
 		if w.random.IntN(2) == 0 {
 			q.hold = time.Duration(w.random.Float64() * w.random.Float64() * float64(longestHold))
 		}
 		if once := w.random.IntN(200) == 0; once && w.long {
-			q.hold = longHold
-			q.write.Stream.ID = "long" // or every writer would wait for it most of the time
-			q.write.Expect = eventstore.Any()
+			// On its own, and in a stream of its own: or the other writers would wait
+			// for it most of the time.
+			q.hold, q.write.Stream.ID, q.write.Expect = longHold, w.own, eventstore.Any()
+			long = &q
 		}
 		p.parts = append(p.parts, q)
+	}
+	if long != nil {
+		p.parts = []part{*long}
 	}
 	return p
 }
