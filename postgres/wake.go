@@ -42,7 +42,9 @@ WHERE EXISTS (
 const (
 	// notifyEvery is how often others are told at most: a notification takes an
 	// instance-wide lock at commit, which many of them would queue for.
-	notifyEvery   = 10 * time.Millisecond
+	notifyEvery = 10 * time.Millisecond
+	// notifyNobody is how often it is looked whether somebody listens by now.
+	notifyNobody  = 100 * time.Millisecond
 	notifyTimeout = 5 * time.Second
 	listenAgain   = time.Second // after an error, and longer each time
 )
@@ -107,9 +109,13 @@ func (d *DB) notify() {
 		d.signal.mu.Unlock()
 
 		ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
-		_, _ = d.pool.Exec(ctx, d.sql(notifySQL), d.channel())
+		sent, _ := d.pool.Exec(ctx, d.sql(notifySQL), d.channel())
 		cancel()
-		<-time.After(notifyEvery)
+		wait := notifyEvery
+		if sent.RowsAffected() == 0 {
+			wait = notifyNobody
+		}
+		<-time.After(wait)
 	}
 }
 
