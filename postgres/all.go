@@ -31,7 +31,7 @@ func (d *DB) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]event
 	for attempt := 1; ; attempt++ {
 		res, err := d.attemptAll(ctx, prepared)
 		if err == nil {
-			d.wake()
+			d.wake() //nolint:contextcheck // a notification is for all appends
 			return inPlace(prepared, res), nil
 		}
 		if !isRival(err) && !errors.Is(err, errAbsent) {

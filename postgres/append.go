@@ -45,7 +45,7 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 		res, err = d.appendAlone(ctx, w)
 	}
 	if err == nil && !res.Repeated {
-		d.wake()
+		d.wake() //nolint:contextcheck // a notification is for all appends
 	}
 	return res, err
 }

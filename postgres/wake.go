@@ -109,7 +109,7 @@ func (d *DB) notify() {
 		ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
 		_, _ = d.pool.Exec(ctx, d.sql(notifySQL), d.channel())
 		cancel()
-		time.Sleep(notifyEvery)
+		<-time.After(notifyEvery)
 	}
 }
 
