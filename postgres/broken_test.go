@@ -259,4 +259,4 @@ const (
 )
 
 // severalEvents makes append_v1 insert one event as it does several.
-var severalEvents = edit{"append_v1", "IF given = 1 THEN", "IF false THEN"}
+var severalEvents = edit{"append_v1", "IF given = 1 AND", "IF false AND"}
