@@ -34,6 +34,8 @@ const (
 SELECT current_setting('server_version_num')::integer / 10000,
        current_setting('default_transaction_isolation'),
        current_setting('session_replication_role'),
+       pg_is_in_recovery(),
+       (SELECT m.position FROM {{schema}}.published_mark m),
        q.seqincrement,
        q.seqcache,
        q.seqmax,
@@ -52,7 +54,7 @@ WHERE q.seqrelid = '{{schema}}.events_position_seq'::regclass`
 // a service starts. It looks at the schema's version, the server's version, the
 // default isolation level, the sequence that positions are drawn from, and the
 // trigger that marks appends. A schema with more steps, migrated by a newer
-// program, is fine, and so is a replica.
+// program, is fine. A replica is fine if its primary publishes marks.
 //
 // Errors: ErrNotMigrated, and a *SetupError for each setting that is unsafe.
 func (d *DB) Check(ctx context.Context) error {
@@ -80,10 +82,11 @@ func (d *DB) checkSetup(ctx context.Context) error {
 		isolation, role, trigger string
 		increment, cache, most   int64
 		lastDrawn, lastVisible   int64
-		cycles                   bool
+		cycles, replica          bool
+		mark                     int64
 		problems                 []error
 	)
-	err := d.pool.QueryRow(ctx, d.sql(setupSQL)).Scan(&version, &isolation, &role, &increment, &cache, &most, &cycles, &lastDrawn, &lastVisible, &trigger)
+	err := d.pool.QueryRow(ctx, d.sql(setupSQL)).Scan(&version, &isolation, &role, &replica, &mark, &increment, &cache, &most, &cycles, &lastDrawn, &lastVisible, &trigger)
 	if err != nil {
 		return fmt.Errorf("check schema %s: %w", d.schema, missing(err))
 	}
@@ -101,6 +104,7 @@ func (d *DB) checkSetup(ctx context.Context) error {
 	want(cache == 1, "the cache of events_position_seq", cache, 1, sequence+"CACHE 1")
 	want(most == maxPosition, "the maximum of events_position_seq", most, int64(maxPosition), sequence+fmt.Sprint("MAXVALUE ", int64(maxPosition)))
 	want(!cycles, "events_position_seq", "cycling", "not cycling", sequence+"NO CYCLE")
+	want(!replica || mark > 0 || lastVisible == 0, "the published mark", mark, "a position, because this server is a replica", "run PublishMark on the primary, or read there")
 	want(lastDrawn >= lastVisible, "the last value of events_position_seq", lastDrawn, fmt.Sprint("at least ", lastVisible, ", the last position of the log"),
 		fmt.Sprintf("SELECT setval('{{schema}}.events_position_seq', %d), after a look at how it was set back", lastVisible))
 	return errors.Join(problems...)

@@ -65,7 +65,11 @@ func (d *DB) readLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
 	page := eventstore.Page{After: q.After, Next: q.After}
 	b := d.bound.last()
-	events, _, err := d.readPage(ctx, q, b)
+	first := q
+	if d.signal.isBlocked(q.After) {
+		first.Limit = 1 // only to see whether the hole is still there
+	}
+	events, _, err := d.readPage(ctx, first, b)
 	if err != nil {
 		return page, err
 	}
@@ -73,6 +77,10 @@ func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if final == 0 && len(events) > 0 { // the log goes on, but behind a hole
 		if b, err = d.bound.refresh(ctx, d.askBound); err != nil {
 			return page, err
+		}
+		if b.upTo <= q.After {
+			d.signal.block(q.After)
+			return page, nil
 		}
 		if events, _, err = d.readPage(ctx, q, b); err != nil {
 			return page, err

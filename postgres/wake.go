@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +19,14 @@ type signal struct {
 	again     bool // it has grown since the last notification
 
 	listener chan struct{} // held by the Listen that has the connection
+
+	// blocked is one more than the cursor of a reader that stands at a hole, which
+	// an open append may still fill.
+	blocked atomic.Int64
 }
+
+func (s *signal) block(at event.Position)          { s.blocked.Store(int64(at) + 1) }
+func (s *signal) isBlocked(at event.Position) bool { return s.blocked.Load() == int64(at)+1 }
 
 // A session that listens holds the lock that says so, with a number that is no
 // mark of an append. A notification is a commit, so none is sent to nobody.
@@ -46,6 +54,7 @@ const (
 	// notifyNobody is how often it is looked whether somebody listens by now.
 	notifyNobody  = 100 * time.Millisecond
 	notifyTimeout = 5 * time.Second
+	blockedPoll   = time.Millisecond
 	listenAgain   = time.Second // after an error, and longer each time
 )
 
@@ -53,12 +62,18 @@ const (
 func (c config) channel() string { return "annals_" + c.schema }
 
 // Wait implements eventstore.Log: it ends when this process has appended, or
-// Listen has heard of another one, and after the poll interval.
-func (d *DB) Wait(ctx context.Context, _ event.Position) error {
+// Listen has heard of another one, and after the poll interval. A reader that
+// stands at a hole waits for the end of an open append, which nothing tells of:
+// it looks again after a moment, and not at each append behind the hole.
+func (d *DB) Wait(ctx context.Context, after event.Position) error {
 	d.signal.mu.Lock()
 	grown := d.signal.grown
 	d.signal.mu.Unlock()
-	timer := time.NewTimer(d.poll)
+	poll := d.poll
+	if d.signal.isBlocked(after) {
+		poll, grown = min(poll, blockedPoll), nil
+	}
+	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -132,6 +132,10 @@ func waitsForTheMark(t *testing.T, primary, replica *pgxpool.Pool, db, copied *p
 		t.Fatal(err)
 	}
 	want("at a hole, no mark", []string{"a", "b"}, none)
+	unpublished := `check schema script: the published mark is 0, want a position, because this server is a replica: run PublishMark on the primary, or read there`
+	if err := copied.Check(ctx); err == nil || err.Error() != unpublished {
+		t.Errorf("Check = %v\nwant    %s", err, unpublished)
+	}
 	stop := publishing(t, db)
 	eventually(t, "the mark covers everything", func() bool {
 		var p event.Position
@@ -153,6 +157,9 @@ func waitsForTheMark(t *testing.T, primary, replica *pgxpool.Pool, db, copied *p
 	})
 	all := []string{"a", "b", "c", "d", "e"}
 	want("in the end", all, all)
+	if err := copied.Check(ctx); err != nil {
+		t.Errorf("Check = %v, want nil: the mark is published", err)
+	}
 	stop()
 }
 
