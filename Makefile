@@ -35,8 +35,16 @@ demo: ## run the main job: import an order file, end to end, verified (ORDERS=fi
 test: ## run every test but those of make fault (GOTESTFLAGS=-race for the race detector)
 	$(GO) test -skip '^TestFault' $(GOTESTFLAGS) ./...
 
+# As root on Debian it is installed; anybody else is told.
+.PHONY: pgbouncer
+pgbouncer:
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -y -qq --no-install-recommends pgbouncer || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; }; } >/dev/null 2>&1; } || \
+		{ echo "the fault tests need pgbouncer: apt-get install pgbouncer" >&2; exit 1; }
+
 .PHONY: fault
-fault: ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
+fault: pgbouncer ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
 

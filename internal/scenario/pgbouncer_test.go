@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -29,14 +27,6 @@ func startPgBouncer(t *testing.T, url string) *devenv.Server {
 	t.Helper()
 	settings := map[string]string{"default_pool_size": "6", "max_client_conn": "2000"}
 	bouncer, err := devenv.PgBouncer(t.Context(), url, settings)
-	if err != nil && strings.Contains(err.Error(), "no pgbouncer found") && os.Geteuid() == 0 {
-		t.Log("no pgbouncer found: apt-get install pgbouncer")
-		out, aptErr := exec.CommandContext(t.Context(), "apt-get", "install", "-y", "--no-install-recommends", "pgbouncer").CombinedOutput()
-		if aptErr != nil {
-			t.Fatalf("%v; apt-get: %v\n%s", err, aptErr, out)
-		}
-		bouncer, err = devenv.PgBouncer(t.Context(), url, settings)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
