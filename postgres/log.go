@@ -65,15 +65,20 @@ func (d *DB) readLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
 	page := eventstore.Page{After: q.After, Next: q.After}
 	b := d.bound.last()
-	first := q
-	if d.signal.isBlocked(q.After) {
+	blocked, first := d.signal.isBlocked(q.After), q
+	if blocked {
 		first.Limit = 1 // only to see whether the hole is still there
 	}
 	events, _, err := d.readPage(ctx, first, b)
+	final := finalUpTo(q.After, events, b.upTo)
+	if err == nil && blocked && final > 0 {
+		d.signal.unblock(q.After)
+		events, _, err = d.readPage(ctx, q, b)
+		final = finalUpTo(q.After, events, b.upTo)
+	}
 	if err != nil {
 		return page, err
 	}
-	final := finalUpTo(q.After, events, b.upTo)
 	if final == 0 && len(events) > 0 { // the log goes on, but behind a hole
 		if b, err = d.bound.refresh(ctx, d.askBound); err != nil {
 			return page, err

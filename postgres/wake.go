@@ -26,6 +26,7 @@ type signal struct {
 }
 
 func (s *signal) block(at event.Position)          { s.blocked.Store(int64(at) + 1) }
+func (s *signal) unblock(at event.Position)        { s.blocked.CompareAndSwap(int64(at)+1, 0) }
 func (s *signal) isBlocked(at event.Position) bool { return s.blocked.Load() == int64(at)+1 }
 
 // A session that listens holds the lock that says so, with a number that is no
