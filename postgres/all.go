@@ -31,7 +31,7 @@ func (d *DB) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]event
 	for attempt := 1; ; attempt++ {
 		res, err := d.attemptAll(ctx, prepared)
 		if err == nil {
-			d.wake() //nolint:contextcheck // a notification is for all appends
+			d.Wake() //nolint:contextcheck // a notification is for all appends
 			return inPlace(prepared, res), nil
 		}
 		if !isRival(err) && !errors.Is(err, errAbsent) {
@@ -65,11 +65,7 @@ var errRefused = errors.New("refused")
 // appendAll makes one attempt to write all or none.
 func (d *DB) appendAll(ctx context.Context, q querier, writes []eventstore.PreparedWrite) ([]eventstore.Result, error) {
 	sql, args := d.batch(writes, true)
-	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)
-	if err != nil {
-		return nil, err
-	}
-	return v.all(writes)
+	return scanAll(q.QueryRow(ctx, sql, args...), writes)
 }
 
 // lookUpAll asks what has become of writes of which none was made now: they are
@@ -164,8 +160,12 @@ func (v *verdicts) refused(i int, w eventstore.PreparedWrite) (eventstore.Result
 	return t.result(w)
 }
 
-// all are the results of writes made together.
-func (v *verdicts) all(writes []eventstore.PreparedWrite) ([]eventstore.Result, error) {
+// scanAll is the results of writes made together.
+func scanAll(row pgx.Row, writes []eventstore.PreparedWrite) ([]eventstore.Result, error) {
+	v, err := scanVerdicts(row, writes)
+	if err != nil {
+		return nil, err
+	}
 	if slices.Contains(v.admitted, false) {
 		return nil, errRefused // there are no positions then
 	}

@@ -45,7 +45,7 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 		res, err = d.appendAlone(ctx, w)
 	}
 	if err == nil && !res.Repeated {
-		d.wake() //nolint:contextcheck // a notification is for all appends
+		d.Wake() //nolint:contextcheck // a notification is for all appends
 	}
 	return res, err
 }
@@ -91,12 +91,7 @@ func (d *DB) attempt(ctx context.Context, w eventstore.PreparedWrite, lookUp boo
 // append makes one attempt; with lookUp it looks for the ids first. The error
 // of a lost race is left to the caller.
 func (d *DB) append(ctx context.Context, q querier, w eventstore.PreparedWrite, lookUp bool) (eventstore.Result, error) {
-	var t told
-	err := t.scan(q.QueryRow(ctx, d.sql(appendSQL), appendArgs(w, lookUp)...))
-	if err != nil {
-		return eventstore.Result{}, err
-	}
-	return t.result(w)
+	return scanResult(q.QueryRow(ctx, d.sql(appendSQL), appendArgs(w, lookUp)...), w)
 }
 
 func appendArgs(w eventstore.PreparedWrite, lookUp bool) []any {
@@ -156,6 +151,15 @@ type told struct {
 
 func (t *told) scan(row pgx.Row) error {
 	return row.Scan(&t.outcome, &t.version, &t.position, &t.taken)
+}
+
+// scanResult is the result or refusal that append_v1 returns.
+func scanResult(row pgx.Row, w eventstore.PreparedWrite) (eventstore.Result, error) {
+	var t told
+	if err := t.scan(row); err != nil {
+		return eventstore.Result{}, err
+	}
+	return t.result(w)
 }
 
 func (t *told) result(w eventstore.PreparedWrite) (eventstore.Result, error) {

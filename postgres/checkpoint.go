@@ -104,7 +104,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("advance %s: commit: %w", name, err)
 	}
-	d.wake() //nolint:contextcheck // the handler may have appended
+	d.Wake() //nolint:contextcheck // the handler may have appended
 	return nil
 }
 

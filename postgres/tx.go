@@ -47,12 +47,8 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	lookUp := false
 	for attempt := 1; ; attempt++ {
 		var res eventstore.Result
-		err := s.inSavepoint(ctx, s.db.sql(appendSQL), appendArgs(w, lookUp), func(row pgx.Row) error {
-			var t told
-			err := t.scan(row)
-			if err == nil {
-				res, err = t.result(w)
-			}
+		err := s.inSavepoint(ctx, s.db.sql(appendSQL), appendArgs(w, lookUp), func(row pgx.Row) (err error) {
+			res, err = scanResult(row, w)
 			return err
 		})
 		if err == nil || isRefused(err) {
@@ -74,11 +70,8 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 	for attempt := 1; ; attempt++ {
 		var res []eventstore.Result
 		sql, args := s.db.batch(prepared, true)
-		err := s.inSavepoint(ctx, sql, args, func(row pgx.Row) error {
-			v, err := scanVerdicts(row, prepared)
-			if err == nil {
-				res, err = v.all(prepared)
-			}
+		err := s.inSavepoint(ctx, sql, args, func(row pgx.Row) (err error) {
+			res, err = scanAll(row, prepared)
 			return err
 		})
 		if errors.Is(err, errRefused) || isIDTaken(err) {

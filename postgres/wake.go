@@ -89,9 +89,7 @@ func (d *DB) Wait(ctx context.Context, after event.Position) error {
 // log has grown. Append does so itself; after a transaction of the caller that
 // has appended, call it to spare readers the wait for their next poll. It
 // returns at once and promises nothing.
-func (d *DB) Wake() { d.wake() }
-
-func (d *DB) wake() {
+func (d *DB) Wake() {
 	d.signal.mu.Lock()
 	defer d.signal.mu.Unlock()
 	d.signal.wakeLocked()
