@@ -20,10 +20,10 @@ var allowed = map[string]string{
 	// ports
 	"codec":      "event upcast",
 	"eventstore": "event",
-	"worker":     "event eventstore",
+	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore",
 	"projection": "codec event eventstore worker",
-	"bus":        "event eventstore worker github.com/google/uuid",
+	"bus":        "event eventstore worker internal/crash github.com/google/uuid",
 
 	// test kits
 	"codec/codectest":           "codec event",
@@ -36,7 +36,7 @@ var allowed = map[string]string{
 
 	// adapters
 	"memory":    "bus event eventstore worker",
-	"postgres":  "event eventstore worker github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
+	"postgres":  "event eventstore worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
 	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
 
 	// environments for examples and tests
@@ -44,8 +44,10 @@ var allowed = map[string]string{
 	"internal/devenv/broker": "github.com/twmb/franz-go/pkg/kfake",
 	"internal/archtest":      "",
 
-	// the fault tests, and what judges them
-	"internal/oracle":   "event eventstore",
+	// the fault tests: switches and points in the code, and what judges it
+	"internal/crash":    "",
+	"internal/sabotage": "",
+	"internal/oracle":   "event eventstore github.com/anishathalye/porcupine",
 	"internal/scenario": "",
 
 	// the benchmark: the store beside statements by hand

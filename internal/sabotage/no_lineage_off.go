@@ -1,0 +1,6 @@
+//go:build !sabotage_k
+
+package sabotage
+
+// NoLineage: a checkpoint is used with whatever history the store has.
+const NoLineage = false

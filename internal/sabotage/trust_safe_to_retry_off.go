@@ -1,0 +1,6 @@
+//go:build !sabotage_d
+
+package sabotage
+
+// TrustSafeToRetry: pgconn.SafeToRetry decides whether an append without an answer was stored.
+const TrustSafeToRetry = false
