@@ -45,7 +45,7 @@ func (d *DB) Idle() bool {
 
 // Bound returns what the tracker knows.
 func (d *DB) Bound() (event.Position, time.Time) {
-	b := d.bound.last()
+	b := d.bound.on(time.Time{})
 	return b.upTo, b.server
 }
 
