@@ -70,3 +70,6 @@ func (t *Tracker) Refresh(ctx context.Context, ask func(context.Context) (event.
 	})
 	return b.upTo, err
 }
+
+// Checksum is checksum.
+var Checksum = checksum

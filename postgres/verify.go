@@ -64,18 +64,20 @@ type Verified struct {
 	Findings    int64
 }
 
-// Verify reads the whole store and looks for damage: every event once in the order
-// of the log and once in the order of the streams. It holds no more than a page,
+// Verify reads the whole store and looks for damage: every event in the order of the
+// log, next to what readers were given, in the order of the streams, and next to
+// its checksum. It holds no more than a page,
 // and a digest for each checkpoint. Appends go on meanwhile. It changes nothing.
 //
-// It finds what happened to stored events by accident, and by whoever does not
-// take the trouble to mend the checksums. It is no proof against an owner of the
-// database who does.
+// It finds what happened to stored events by accident, and by hands that did not
+// take the trouble to hide it. It is no proof against an owner of the database, who
+// can compute checksums and digests again. Recorded times are not covered, and
+// positions only by what readers were given.
 //
 // The error says that it could not go on, not that something is damaged.
 func (d *DB) Verify(ctx context.Context, v Verification) (Verified, error) {
 	a := &auditor{db: d, Verification: v}
-	steps := []func(context.Context) error{a.begin, a.readLog, a.readStreams, a.conclude}
+	steps := []func(context.Context) error{a.begin, a.readLog, a.readStreams, a.readSums, a.conclude}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return a.Verified, fmt.Errorf("verify schema %s: %w", d.schema, err)
@@ -155,7 +157,7 @@ func (a *auditor) readLog(ctx context.Context) error {
 			return nil
 		}
 		q.After = page.Next
-		a.progress(float64(page.Next) / float64(a.UpTo) / 2)
+		a.progress(float64(page.Next) / float64(a.UpTo) / 3)
 	}
 }
 

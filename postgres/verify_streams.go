@@ -44,7 +44,7 @@ func (a *auditor) readStreams(ctx context.Context) error {
 		if len(page) < keysPage {
 			return nil
 		}
-		a.progress(0.5 + float64(a.keyed)/float64(max(a.Events, 1))/2)
+		a.progress((1 + float64(a.keyed)/float64(max(a.Events, 1))) / 3)
 	}
 }
 

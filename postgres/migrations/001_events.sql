@@ -55,6 +55,7 @@ CREATE TABLE {{schema}}.events (
     payload        bytea       NOT NULL,
     metadata       bytea       NOT NULL,
     closes         boolean     NOT NULL DEFAULT false,
+    checksum       bytea       NOT NULL DEFAULT '',
     recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT events_pkey PRIMARY KEY (position),
     CONSTRAINT events_version_key UNIQUE (category, stream_id, version),
@@ -63,6 +64,33 @@ CREATE TABLE {{schema}}.events (
 );
 COMMENT ON TABLE {{schema}}.events IS 'The log. Rows are only ever inserted, by append_v1 and append_all_v1.';
 COMMENT ON COLUMN {{schema}}.events.closes IS 'No event can follow this one in its stream.';
+
+COMMENT ON COLUMN {{schema}}.events.checksum IS 'What checksum_v1 made of the row when it was appended. Empty: it was not appended by Annals.';
+
+-- The first 8 bytes of SHA-256 over what the client has given and the version.
+-- annals verify compares it with the row. The texts are joined by a character that
+-- none of them can have, and the length of the metadata tells it from the payload.
+--
+-- It has no settings and is inlined, so it names the schema of what it calls.
+CREATE FUNCTION {{schema}}.checksum_v1(
+    category       text,
+    stream_id      text,
+    version        bigint,
+    event_id       uuid,
+    name           text,
+    schema_version smallint,
+    content_type   text,
+    payload        bytea,
+    metadata       bytea,
+    closes         boolean
+) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+AS $$
+SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+    category || E'\x1f' || stream_id || E'\x1f' || version::text || E'\x1f' || event_id::text || E'\x1f' || name || E'\x1f'
+        || schema_version::text || E'\x1f' || content_type || E'\x1f' || closes::text || E'\x1f' || pg_catalog.octet_length(metadata)::text || E'\x1f',
+    'UTF8') || metadata || payload), 1, 8)
+$$;
 
 -- For reads by category and name. Each pair is a run of positions of its own,
 -- and the pairs themselves are found by jumping from one to the next.
