@@ -71,7 +71,8 @@ COMMENT ON COLUMN {{schema}}.events.checksum IS 'What checksum_v1 made of the ro
 -- annals verify compares it with the row. The texts are joined by a character that
 -- none of them can have, and the length of the metadata tells it from the payload.
 --
--- It has no settings and is inlined, so it names the schema of what it calls.
+-- It has no settings and is no more volatile than what it calls, so it is inlined:
+-- hence the schema of each function.
 CREATE FUNCTION {{schema}}.checksum_v1(
     category       text,
     stream_id      text,
@@ -84,7 +85,7 @@ CREATE FUNCTION {{schema}}.checksum_v1(
     metadata       bytea,
     closes         boolean
 ) RETURNS bytea
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 AS $$
 SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
     category || E'\x1f' || stream_id || E'\x1f' || version::text || E'\x1f' || event_id::text || E'\x1f' || name || E'\x1f'
