@@ -62,13 +62,15 @@ func (d *DB) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var have int
 	err = d.pool.QueryRow(ctx, d.sql(migratedSQL)).Scan(&have)
 	if hasCode(err, codeUndefinedTable, codeInvalidSchema) {
 		have, err = 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("check schema %s: %w", d.schema, err)
+		return fmt.Errorf("check schema %s: %w", d.schema, late(ctx, err))
 	}
 	if want := all[len(all)-1].Version; have < want {
 		return fmt.Errorf("check schema %s: at version %d, want %d, run annals migrate: %w", d.schema, have, want, ErrNotMigrated)
@@ -88,7 +90,7 @@ func (d *DB) checkSetup(ctx context.Context) error {
 	)
 	err := d.pool.QueryRow(ctx, d.sql(setupSQL)).Scan(&version, &isolation, &role, &replica, &mark, &increment, &cache, &most, &cycles, &lastDrawn, &lastVisible, &trigger)
 	if err != nil {
-		return fmt.Errorf("check schema %s: %w", d.schema, missing(err))
+		return fmt.Errorf("check schema %s: %w", d.schema, missing(late(ctx, err)))
 	}
 	want := func(ok bool, what string, got, want any, remedy string) {
 		if !ok {

@@ -73,6 +73,8 @@ type config struct {
 	alone     bool // no groups
 	quiet     bool // no notifications
 	log       *slog.Logger
+
+	callTimeout time.Duration
 }
 
 // Option changes a DB.
@@ -143,7 +145,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 func configure(opts []Option) (config, error) {
-	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default()}
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default(), callTimeout: DefaultCallTimeout}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,9 +112,9 @@ func TestEachKind(t *testing.T) {
 		for _, kind := range append(wireproxy.Kinds(), wireproxy.Pass) {
 			n++
 			conn := b.connect(b.url)
-			acted := 0
+			var acted atomic.Int32
 			b.proxy.Script(func(c wireproxy.Commit) wireproxy.Action {
-				acted++
+				acted.Add(1)
 				if c.Append != (what != "a transaction") {
 					t.Errorf("%s: Append is %v", what, c.Append)
 				}
@@ -137,8 +138,8 @@ func TestEachKind(t *testing.T) {
 					t.Errorf("%s, %s: is not stored", what, kind)
 				}
 			}
-			if acted != 1 {
-				t.Errorf("%s, %s: %d commit points, want 1", what, kind, acted)
+			if got := acted.Load(); got != 1 {
+				t.Errorf("%s, %s: %d commit points, want 1", what, kind, got)
 			}
 		}
 	}
