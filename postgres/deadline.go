@@ -57,6 +57,15 @@ func late(ctx context.Context, err error) error {
 	return err
 }
 
+// ended says why a context of limit or limitTo has ended.
+func ended(ctx context.Context) error {
+	var end lateError
+	if errors.As(context.Cause(ctx), &end) {
+		return end
+	}
+	return ctx.Err()
+}
+
 // end is when a call that begins now has to be over.
 func (d *DB) end(ctx context.Context) time.Time {
 	end := time.Now().Add(d.callTimeout)

@@ -95,7 +95,7 @@ func (g *group) append(ctx context.Context, w eventstore.PreparedWrite, end time
 	case <-wait.Done():
 	}
 	v, sent := g.leave(m)
-	switch over := late(wait, wait.Err()); {
+	switch over := ended(wait); {
 	case v != nil:
 		return g.heed(ctx, m, *v)
 	case sent:

@@ -163,7 +163,7 @@ func (d *DB) resolve(ctx context.Context, id, history string, lost error) error 
 		case <-ctx.Done():
 		}
 		timer.Stop()
-		if over := late(ctx, ctx.Err()); !errors.Is(lost, over) {
+		if over := ended(ctx); !errors.Is(lost, over) {
 			lost = fmt.Errorf("%w, after: %w", over, lost)
 		}
 		return fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, lost)
