@@ -234,7 +234,7 @@ func (g *group) sendNext() bool {
 			g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, late(ctx, err))})
 		}
 	default:
-		g.send(ctx, conn, members)
+		g.send(conn, members)
 	}
 	return true
 }
@@ -269,7 +269,7 @@ func (g *group) take() (members []*member, keep bool) {
 
 // send makes one attempt. Without an answer each member finds out by itself what
 // has become of its append, in the time that its own call has left.
-func (g *group) send(ctx context.Context, q querier, members []*member) {
+func (g *group) send(q querier, members []*member) {
 	writes := make([]eventstore.PreparedWrite, len(members))
 	first := members[0].end
 	for i, m := range members {
@@ -278,7 +278,11 @@ func (g *group) send(ctx context.Context, q querier, members []*member) {
 			first = m.end
 		}
 	}
-	ctx, cancel := limitAttempt(ctx, first)
+	// Not less, because the others have time; who has none leaves.
+	if least := time.Now().Add(shortestAttempt); first.Before(least) {
+		first = least
+	}
+	ctx, cancel := limitAttempt(context.Background(), first)
 	defer cancel()
 	sql, args := g.db.batch(writes, false)
 	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)

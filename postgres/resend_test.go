@@ -27,7 +27,12 @@ type wire struct {
 
 func newWire(t *testing.T, options ...postgres.Option) *wire {
 	t.Helper()
-	w := &wire{script: newGroupScript(t)}
+	return wired(newGroupScript(t), options...)
+}
+
+func wired(s *script, options ...postgres.Option) *wire {
+	s.Helper()
+	t, w := s.T, &wire{script: s}
 	at, err := url.Parse(w.pool.Config().ConnString())
 	w.end(err)
 	w.proxy, err = wireproxy.Start(at.Host)

@@ -179,3 +179,31 @@ func TestAdvanceAfterAnUnknownCommit(t *testing.T) {
 		})
 	}
 }
+
+// A crash may give the number of the transaction to another one, so the status
+// proves nothing after it: here the transaction was never committed, and its
+// number says that it was.
+func TestFaultTransactAfterACrash(t *testing.T) {
+	t.Parallel()
+	w := wired(stage(t, annals, ownServer(t)))
+	w.exec(notes)
+	w.holdBackWAL()
+	var id, status string
+	w.proxy.Script(func(wireproxy.Commit) wireproxy.Action {
+		w.crash()
+		for other := ""; other != id; {
+			w.end(w.pool.QueryRow(w.ctx, `INSERT INTO notes VALUES (gen_random_uuid()) RETURNING pg_current_xact_id()::text`).Scan(&other))
+		}
+		w.end(w.pool.QueryRow(w.ctx, `SELECT pg_xact_status($1::text::xid8)`, id).Scan(&status))
+		return wireproxy.Action{Kind: wireproxy.CutBefore}
+	})
+	err := w.db.Transact(w.ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `INSERT INTO notes VALUES ('mine') RETURNING pg_current_xact_id()::text`).Scan(&id)
+	})
+	if status != "committed" || w.notes("mine") != 0 {
+		t.Fatalf("transaction %s is %s, with %d rows: it shows nothing", id, status, w.notes("mine"))
+	}
+	if !errors.Is(err, eventstore.ErrOutcomeUnknown) || !strings.HasPrefix(err.Error(), "transact: outcome unknown: the server has another history since: ") {
+		t.Errorf("Transact = %v, want ErrOutcomeUnknown", err)
+	}
+}
