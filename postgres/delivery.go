@@ -100,7 +100,7 @@ func (x *delivery) refuse(what string, err error) error {
 		return nil // once more, at once
 	default:
 		// As text: it must not match ErrConflict, on which callers decide anew.
-		return fmt.Errorf("append %s: %w: sent again, it was refused for now: %s, after: %w", what, eventstore.ErrOutcomeUnknown, err.Error(), x.lost) //nolint:errorlint // on purpose
+		return fmt.Errorf("append %s: %w: sent again, it was refused for now: %s, after: %w", what, eventstore.ErrOutcomeUnknown, err.Error(), x.lost)
 	}
 }
 

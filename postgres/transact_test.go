@@ -91,7 +91,7 @@ func TestTransactErrors(t *testing.T) {
 		}, pgx.ErrTxClosed, "transact: fn has ended it: tx is closed"},
 	} {
 		err := w.db.Transact(w.ctx, tt.fn)
-		if !errors.Is(err, tt.is) || !strings.HasPrefix(err.Error(), tt.text) || errors.Is(err, eventstore.ErrOutcomeUnknown) { //nolint:errorlint // of the table
+		if !errors.Is(err, tt.is) || !strings.HasPrefix(err.Error(), tt.text) || errors.Is(err, eventstore.ErrOutcomeUnknown) {
 			t.Errorf("%s: Transact = %v\nwant %s", tt.what, err, tt.text)
 		}
 		if tt.is != failure && tt.is != pgx.ErrTxClosed && !errors.Is(err, postgres.ErrNotCommitted) { //nolint:errorlint // of the table

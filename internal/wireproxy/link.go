@@ -109,7 +109,8 @@ func (l *link) startup() (message []byte, code uint32, err error) {
 		if n < 8 || n > 1<<16 {
 			return nil, 0, io.ErrUnexpectedEOF
 		}
-		message := append(head, make([]byte, n-8)...)
+		message := make([]byte, n)
+		copy(message, head)
 		if _, err := io.ReadFull(l.client, message[8:]); err != nil {
 			return nil, 0, err
 		}
