@@ -173,6 +173,15 @@ func TestRefusalOfAResend(t *testing.T) {
 	if got := w.stored("beside"); got != 0 {
 		t.Errorf("%d events beside refused ones, want 0", got)
 	}
+	release := w.db.HoldLanes()
+	members := w.gather(w.later("taken", eventstore.Exactly(7), note("x")), w.later("group", eventstore.Exactly(1), note("x")))
+	w.cut(wireproxy.CutBefore)
+	release()
+	for _, c := range members {
+		if _, err := c.wait(); !errors.Is(err, eventstore.ErrOutcomeUnknown) || errors.Is(err, eventstore.ErrConflict) {
+			t.Errorf("Append to %s in a group = %v, want ErrOutcomeUnknown", c.stream, err)
+		}
+	}
 }
 
 // The look-up of a resend reads the ids, the first attempt commits, and then it
