@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -197,5 +198,84 @@ func TestCheckOfThePool(t *testing.T) {
 	}
 	if err := postgres.New(s.another(int32(most)), postgres.WithoutNotify()).Check(s.ctx); err != nil {
 		t.Errorf("Check without Listen = %v", err)
+	}
+}
+
+// A connection that listens and is cut off without a word: Listen notices, and
+// listens again when the server is back. While all is well and nobody appends it
+// stays where it is.
+func TestListenNoticesSilence(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	var told syncBuffer
+	db := postgres.New(w.through, postgres.WithCallTimeout(200*time.Millisecond), postgres.WithLogger(slog.New(slog.NewTextHandler(&told, nil))))
+	ctx, cancel := context.WithCancel(w.ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- db.Listen(ctx) }()
+	listener := func() (pid int, query string) {
+		err := w.pool.QueryRow(w.ctx, `
+SELECT coalesce(max(a.pid), 0), coalesce(max(a.query), '')
+FROM pg_locks l
+JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory'
+  AND l.objid = 4294967294::oid
+  AND a.datname = current_database()`).Scan(&pid, &query)
+		w.end(err)
+		return pid, query
+	}
+	w.until("it listens, and has asked whether the server is there", func() bool {
+		_, query := listener()
+		return strings.Contains(query, "ping")
+	})
+	first, _ := listener()
+	if text := told.String(); text != "" {
+		t.Errorf("it says %s", text)
+	}
+	w.proxy.Blackhole(true)
+	w.until("it says so", func() bool { return strings.Contains(told.String(), "cannot listen, readers poll") })
+	w.proxy.Blackhole(false)
+	w.until("it listens again", func() bool {
+		pid, _ := listener()
+		return pid != first && pid != 0
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Listen = %v", err)
+	}
+}
+
+// syncBuffer is a buffer for a logger of another goroutine.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// A pool with connections that were given up closes, also while nobody answers.
+func TestFaultPoolClosesInABlackHole(t *testing.T) {
+	t.Parallel()
+	w := newWire(t, postgres.WithCallTimeout(300*time.Millisecond))
+	w.append(w.db, "s")
+	w.proxy.Blackhole(true)
+	if _, err := w.db.Append(w.ctx, order("s"), eventstore.Any(), note("x")); !errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		t.Errorf("Append = %v, want ErrOutcomeUnknown", err)
+	}
+	began := time.Now()
+	w.through.Close()
+	if took := time.Since(began); took > 35*time.Second {
+		t.Errorf("the pool took %v to close", took)
+	} else {
+		t.Logf("the pool took %v to close", took)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/event"
@@ -32,6 +33,11 @@ func newWire(t *testing.T, options ...postgres.Option) *wire {
 
 func wired(s *script, options ...postgres.Option) *wire {
 	s.Helper()
+	return wiredIn(s, pgx.QueryExecModeCacheStatement, options...)
+}
+
+func wiredIn(s *script, mode pgx.QueryExecMode, options ...postgres.Option) *wire {
+	s.Helper()
 	t, w := s.T, &wire{script: s}
 	at, err := url.Parse(w.pool.Config().ConnString())
 	w.end(err)
@@ -42,6 +48,7 @@ func wired(s *script, options ...postgres.Option) *wire {
 	config, err := pgxpool.ParseConfig(at.String())
 	w.end(err)
 	config.MaxConns = 4
+	config.ConnConfig.DefaultQueryExecMode = mode
 	w.through, err = pgxpool.NewWithConfig(w.ctx, config)
 	w.end(err)
 	t.Cleanup(w.through.Close)
@@ -303,5 +310,29 @@ func TestAnswerAtOnceIsSentOnce(t *testing.T) {
 	}
 	if got := commits.Load(); got != 5 {
 		t.Errorf("%d commits, want 5", got)
+	}
+}
+
+// The modes that a pooler needs find out as well.
+func TestMissingAnswersInOtherModes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			w := wiredIn(newGroupScript(t), mode)
+			w.exec(notes)
+			for n, kind := range []wireproxy.Kind{wireproxy.CutBefore, wireproxy.CutMiddle, wireproxy.CutAfter} {
+				w.cut(kind)
+				if res, err := w.db.Append(w.ctx, order(fmt.Sprint("append ", n)), eventstore.None(), note("x")); err != nil || res.Version != 1 || res.Repeated != (n > 0) {
+					t.Errorf("%s: Append = %+v, %v", kind, res, err)
+				}
+				w.cut(kind)
+				calls := 0
+				err := w.db.Transact(w.ctx, w.noted(fmt.Sprint("transact ", n), &calls))
+				if n > 0 && err != nil || n == 0 && !errors.Is(err, postgres.ErrNotCommitted) {
+					t.Errorf("%s: Transact = %v", kind, err)
+				}
+			}
+		})
 	}
 }
