@@ -54,6 +54,11 @@ type Repository[S State[S, E], E any] struct {
 	category string
 	codec    *codec.Codec[E]
 	config
+
+	snapshots   *Snapshotter[S] // nil: none
+	fingerprint eventstore.Fingerprint
+	from        eventstore.SnapshotReader // of the snapshots; nil: none are read
+	inTx        bool                      // none are made
 }
 
 // Result says what a command led to.
@@ -100,6 +105,8 @@ func (r *Repository[S, E]) With(store eventstore.Store) *Repository[S, E] {
 	bound := *r
 	bound.store = store
 	bound.attempts = 1
+	bound.inTx = true
+	bound.lookAt(store)
 	return &bound
 }
 
@@ -161,23 +168,14 @@ func (r *Repository[S, E]) attempt(ctx context.Context, id string, decide func(S
 }
 
 // Load folds the events of the aggregate into its state. The aggregate without
-// events is the zero value of S at version 0, and no error.
+// events is the zero value of S at version 0, and no error. A state is never of
+// a part of the events: a *IncompleteError says that the store lacks some.
 func (r *Repository[S, E]) Load(ctx context.Context, id string) (Loaded[S], error) {
-	var at Loaded[S]
-	for stored, err := range r.store.ReadStream(ctx, r.stream(id), eventstore.StreamQuery{}) {
-		if err != nil {
-			return Loaded[S]{}, err
-		}
-		events, err := r.codec.Decode(stored)
-		if err != nil {
-			return Loaded[S]{}, fmt.Errorf("load %s: %w", r.stream(id), err)
-		}
-		for _, e := range events {
-			at.State = at.State.Evolve(e.Data)
-		}
-		at.Version, at.Position = stored.Version, stored.Position
+	if r.snapshots != nil {
+		return r.loadSnapshot(ctx, r.stream(id))
 	}
-	return at, nil
+	at, _, err := r.fold(ctx, r.stream(id), Loaded[S]{})
+	return at, err
 }
 
 func (r *Repository[S, E]) stream(id string) event.Stream {
