@@ -341,7 +341,8 @@ func TestStoreThatWentBack(t *testing.T) {
 	pay(t, first, "a", amounts(50)...)
 	load(t, before, first, "a")
 	stop()
-	for n := 10; n <= 80; n += 10 {
+	pay(t, second, "a", amounts(40)...)
+	for n := 50; n <= 120; n += 10 { // at first as long as the other one was
 		pay(t, second, "a", amounts(10)...)
 		stop := running(t, s)
 		got := load(t, after, second, "a")

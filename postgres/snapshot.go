@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -45,7 +47,7 @@ SELECT {{schema}}.drop_snapshot_v1($1, $2, $3, $4, $5)`
 
 	// Lock: the rows deleted, until the end of the statement.
 	deleteSnapshotsSQL = `
-SELECT coalesce(last_category, ''), coalesce(last_stream_id, ''), coalesce(last_fingerprint, ''), seen, gone
+SELECT last_category IS NOT NULL, coalesce(last_category, ''), coalesce(last_stream_id, ''), coalesce(last_fingerprint, ''), gone
 FROM {{schema}}.delete_snapshots_v1($1, $2, $3, $4, $5, $6, $7, $8)`
 )
 
@@ -62,16 +64,31 @@ func (d *DB) LoadSnapshot(ctx context.Context, s event.Stream, f eventstore.Fing
 
 // LoadSnapshot reads in a savepoint, so that a missing table does not abort the
 // caller's transaction, and on its connection, because a second one might not
-// be had while it holds the first.
+// be had while it holds the first. The savepoint is a round trip of its own: in
+// a batch the statement may be prepared, and refused, before it is set.
 func (s txStore) LoadSnapshot(ctx context.Context, st event.Stream, f eventstore.Fingerprint) (snap eventstore.Snapshot, others bool, err error) {
 	if err := st.Validate(); err != nil {
 		return eventstore.Snapshot{}, false, fmt.Errorf("load snapshot: %w", err)
 	}
-	err = s.inSavepoint(ctx, s.db.sql(loadSnapshotSQL), []any{st.Category, st.ID, f[:]}, func(row pgx.Row) (err error) {
-		snap, others, err = scanSnapshot(row, st, f)
-		return err
-	})
-	return snap, others, err
+	if _, err := s.tx.Exec(ctx, "SAVEPOINT "+savepoint); err != nil {
+		return eventstore.Snapshot{}, false, fmt.Errorf("load snapshot of %s: %w", st, err)
+	}
+	var batch pgx.Batch
+	batch.Queue(s.db.sql(loadSnapshotSQL), st.Category, st.ID, f[:])
+	batch.Queue("RELEASE SAVEPOINT " + savepoint)
+	results := s.tx.SendBatch(ctx, &batch)
+	snap, others, err = scanSnapshot(results.QueryRow(), st, f)
+	closeErr := results.Close() // runs to the end
+	if err == nil && closeErr == nil {
+		return snap, others, nil
+	}
+	if _, undoErr := s.tx.Exec(ctx, "ROLLBACK TO SAVEPOINT "+savepoint+"; RELEASE SAVEPOINT "+savepoint); undoErr != nil {
+		err = errors.Join(err, undoErr)
+	}
+	if err == nil {
+		err = fmt.Errorf("load snapshot of %s: %w", st, closeErr)
+	}
+	return eventstore.Snapshot{}, false, err
 }
 
 func scanSnapshot(row pgx.Row, s event.Stream, f eventstore.Fingerprint) (eventstore.Snapshot, bool, error) {
@@ -103,7 +120,7 @@ func (d *DB) SaveSnapshot(ctx context.Context, s eventstore.Snapshot) (bool, err
 		s.State = []byte{} // nil is NULL
 	}
 	tag, err := d.pool.Exec(ctx, d.sql(saveSnapshotSQL), s.Stream.Category, s.Stream.ID, s.Fingerprint[:], int16(s.Format),
-		int64(s.Version), int64(s.Position), [16]byte(s.EventID), s.ContentType, s.State, s.Checksum[:])
+		int64(s.Version), int64(s.Position), pgtype.UUID{Bytes: s.EventID, Valid: true}, s.ContentType, s.State, s.Checksum[:])
 	if err != nil {
 		return false, fmt.Errorf("save snapshot of %s: %w", s.Stream, missing(err))
 	}
@@ -139,15 +156,18 @@ func (d *DB) DeleteSnapshots(ctx context.Context, q eventstore.SnapshotQuery) (i
 	total := 0
 	at, fingerprint := event.Stream{Category: q.Category, ID: q.Stream.ID}, []byte{}
 	for {
-		var seen, gone int
+		var (
+			more bool
+			gone int
+		)
 		err := d.pool.QueryRow(ctx, d.sql(deleteSnapshotsSQL), at.Category, at.ID, fingerprint, deletePage, q.Category, q.Stream.ID, except, before).
-			Scan(&at.Category, &at.ID, &fingerprint, &seen, &gone)
+			Scan(&more, &at.Category, &at.ID, &fingerprint, &gone)
 		if err != nil {
 			return total, fmt.Errorf("delete snapshots: %w", missing(err))
 		}
 		total += gone
 		past := q.Category != "" && at.Category != q.Category || q.Stream.ID != "" && at.ID != q.Stream.ID
-		if seen < deletePage || past {
+		if !more || past {
 			return total, nil
 		}
 	}

@@ -96,8 +96,11 @@ $$;
 
 -- Looks at the next snapshots behind a key, in the order of keys, and deletes
 -- those among them that the conditions select. It returns the last key that it
--- has looked at, how many keys those were and how many are gone: a page without
--- any to delete is not the end.
+-- has looked at, NULL if there are no more behind it, and how many are gone: a
+-- page without any to delete is not the end.
+--
+-- Two statements that compare rows, because nothing but the key can answer them;
+-- a join with the page may be planned the wrong way around.
 --
 -- Index: snapshots_pkey. Lock: the rows deleted, until the end of the
 -- statement's transaction. Promise: a row that was saved again meanwhile is
@@ -114,45 +117,39 @@ CREATE FUNCTION {{schema}}.delete_snapshots_v1(
     OUT last_category    text,
     OUT last_stream_id   text,
     OUT last_fingerprint bytea,
-    OUT seen             bigint,
     OUT gone             bigint
 )
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
-    WITH page AS MATERIALIZED (
-        SELECT s.category, s.stream_id, s.fingerprint
-        FROM {{schema}}.snapshots s
-        WHERE (s.category, s.stream_id, s.fingerprint) > (after_category, after_stream_id, after_fingerprint)
-        ORDER BY s.category, s.stream_id, s.fingerprint
-        LIMIT most
-    ), deleted AS (
+    SELECT s.category, s.stream_id, s.fingerprint
+    INTO last_category, last_stream_id, last_fingerprint
+    FROM {{schema}}.snapshots s
+    WHERE (s.category, s.stream_id, s.fingerprint) > (after_category, after_stream_id, after_fingerprint)
+    ORDER BY s.category, s.stream_id, s.fingerprint
+    OFFSET most - 1
+    LIMIT 1;
+    IF FOUND THEN
         DELETE FROM {{schema}}.snapshots s
-        USING page p
-        WHERE s.category = p.category
-          AND s.stream_id = p.stream_id
-          AND s.fingerprint = p.fingerprint
+        WHERE (s.category, s.stream_id, s.fingerprint) > (after_category, after_stream_id, after_fingerprint)
+          AND (s.category, s.stream_id, s.fingerprint) <= (last_category, last_stream_id, last_fingerprint)
           AND (of_category = '' OR s.category = of_category)
           AND (of_stream_id = '' OR s.stream_id = of_stream_id)
           AND s.fingerprint <> ALL (except_for)
-          AND (saved_before IS NULL OR s.saved_at < saved_before)
-        RETURNING 1
-    ), final AS (
-        SELECT p.category, p.stream_id, p.fingerprint
-        FROM page p
-        ORDER BY p.category DESC, p.stream_id DESC, p.fingerprint DESC
-        LIMIT 1
-    )
-    SELECT f.category, f.stream_id, f.fingerprint, (SELECT count(*) FROM page), (SELECT count(*) FROM deleted)
-    INTO last_category, last_stream_id, last_fingerprint, seen, gone
-    FROM (SELECT) nothing
-    LEFT JOIN final f ON true;
+          AND (saved_before IS NULL OR s.saved_at < saved_before);
+    ELSE
+        DELETE FROM {{schema}}.snapshots s
+        WHERE (s.category, s.stream_id, s.fingerprint) > (after_category, after_stream_id, after_fingerprint)
+          AND (of_category = '' OR s.category = of_category)
+          AND (of_stream_id = '' OR s.stream_id = of_stream_id)
+          AND s.fingerprint <> ALL (except_for)
+          AND (saved_before IS NULL OR s.saved_at < saved_before);
+    END IF;
+    GET DIAGNOSTICS gone = ROW_COUNT;
 END
 $$;
