@@ -1,30 +1,3 @@
-// Package aggregate loads the state of a stream, asks a command for its
-// decision, and appends what it decided.
-//
-// # Usage
-//
-//	orders := aggregate.New[Order](db, "order", Codec)
-//	res, err := orders.Execute(ctx, "o-1", Place{Cents: 1250})
-//
-// A state evolves by events and is never stored; its zero value is that of an
-// aggregate without events. A command carries its decision, so a command that
-// is not one of this aggregate does not compile.
-//
-// # Ordering
-//
-// A decision is appended only if the stream has not changed since the state was
-// loaded. If it has, the state is loaded and the command asked again, so Decide
-// must be pure: no I/O, no clock, no randomness, no change of anything.
-//
-// # Failure
-//
-// An error of Decide is returned as it is, and nothing was appended. For the
-// errors of the store see eventstore.Store; ErrOutcomeUnknown is returned as it
-// is, because the new attempt would draw new event ids.
-//
-// # Testing
-//
-// Package aggregatetest states decisions as given, when, then.
 package aggregate
 
 import (

@@ -10,6 +10,7 @@ import (
 
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/sabotage"
 )
 
 // fingerprintOf digests what can be seen of the program that folds a state:
@@ -17,6 +18,9 @@ import (
 // event that the codec decodes, with its structure. What the code of Evolve and
 // of upcasters does cannot be seen: edition stands for it.
 func fingerprintOf[S, E any](c *codec.Codec[E], state StateCodec[S], edition string) eventstore.Fingerprint {
+	if sabotage.TrustSnapshots {
+		return eventstore.Fingerprint{}
+	}
 	h := sha256.New()
 	d := describer{w: h, seen: map[reflect.Type]int{}}
 	d.line("annals snapshot 1")

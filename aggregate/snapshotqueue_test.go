@@ -48,7 +48,9 @@ func TestQueueForgets(t *testing.T) {
 	t.Parallel()
 	var q queue
 	q.init(1, 1)
-	key := func(i int) snapshotKey { return snapshotKey{fingerprint: eventstore.Fingerprint{byte(i), byte(i >> 8)}} }
+	key := func(i int) snapshotKey {
+		return snapshotKey{fingerprint: eventstore.Fingerprint{byte(i), byte(i >> 8)}}
+	}
 	for i := range 2 * rememberedKeys {
 		q.tried(key(i), 7)
 	}

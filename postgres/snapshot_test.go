@@ -349,6 +349,47 @@ WHERE t.relid = 'annals.snapshots'::regclass`).Scan(&scans, &entries))
 	}
 }
 
+// lengths is what notes are in the next release: with the same fields, which mean
+// something else.
+type lengths struct {
+	Count int
+	Last  string
+	Seen  map[string]int
+}
+
+func (n lengths) Evolve(e noted) lengths {
+	n.Count += len(e.Text)
+	n.Last = e.Text
+	return n
+}
+
+// The snapshots of one release decode as the state of the next, and are wrong
+// there. Both run side by side, and neither uses those of the other.
+func TestFaultSnapshotOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	db := postgres.New(postgrestest.Pool(t))
+	addNotes(ctx, t, db, "a", texts(200)...)
+	k := keep(db)
+	k.run(t)
+	k.save(ctx, t, "a")
+	next := aggregate.New[lengths](db, "order", noteCodec)
+	want, err := next.Load(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := aggregate.NewSnapshotter(db, aggregate.JSONState[lengths]())
+	got, err := next.WithSnapshots(s).Load(ctx, "a")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("with the snapshot of the release before: %v\n%s", err, diff)
+	}
+	other := keep(db, aggregate.WithEdition("2"))
+	if _, err := other.Load(ctx, "a"); err != nil || len(other.loaded) > 0 || other.ignored[aggregate.Stale] != 1 {
+		t.Errorf("another edition: %v, %d loads from snapshots, ignored %v, want one that is stale", err, len(other.loaded), other.ignored)
+	}
+}
+
 // A stream of two million events with a snapshot near its end: a load touches
 // what lies behind the snapshot, and memory does not grow, with one and without.
 func TestFaultSnapshotOfALongStream(t *testing.T) {
