@@ -3,7 +3,6 @@ package aggregate_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 
 	"github.com/annals-go/annals/aggregate"
 	"github.com/annals-go/annals/event"
@@ -14,30 +13,47 @@ import (
 // same as without.
 func ExampleRepository_WithSnapshots() {
 	ctx, stop := context.WithCancel(context.Background())
+	saved := make(chan event.Version, 10)
+	told := ""
 	db := memory.New()
 	snapshots := aggregate.NewSnapshotter(db, aggregate.JSONState[Account](), aggregate.WithEvery(3),
 		aggregate.WithSnapshotHooks(aggregate.SnapshotHooks{
-			Saved:  func(s event.Stream, at event.Version, bytes int) { fmt.Println("saved", s, "at", at) },
-			Loaded: func(_ event.Stream, at event.Version, folded int) { fmt.Println("loaded from", at, "and", folded, "more") },
+			Saved: func(_ event.Stream, at event.Version, _ int) { saved <- at },
+			Loaded: func(_ event.Stream, at event.Version, folded int) {
+				told = fmt.Sprintf("from %d, and %d more", at, folded)
+			},
 		}))
 	accounts := aggregate.New[Account](db, "account", Codec).WithSnapshots(snapshots)
-
 	ended := make(chan error)
 	go func() { ended <- snapshots.Run(ctx) }()
-	for !snapshots.Running() {
-		runtime.Gosched()
-	}
-	for i := range 4 {
-		_, _ = accounts.Update(ctx, "a-1", func(Account) ([]Event, error) { return []Event{Paid{Cents: int64(i)}}, nil })
-	}
-	stop() // what is queued is still written
-	fmt.Println(<-ended)
 
-	account, err := accounts.Load(context.Background(), "a-1")
+	pay := func(cents ...int64) {
+		_, _ = accounts.Update(ctx, "a-1", func(Account) (events []Event, _ error) {
+			for _, c := range cents {
+				events = append(events, Paid{Cents: c})
+			}
+			return events, nil
+		})
+	}
+	pay(1, 2, 3)
+	for at := event.Version(0); at == 0; {
+		select {
+		case at = <-saved:
+			fmt.Println("saved at", at)
+		default:
+			_, _ = accounts.Load(ctx, "a-1") // asks for a snapshot, as any command does
+		}
+	}
+	pay(4)
+
+	account, err := accounts.Load(ctx, "a-1")
+	fmt.Println("loaded", told)
 	fmt.Printf("%+v at %d %v\n", account.State, account.Version, err)
+	stop()
+	fmt.Println(<-ended)
 	// Output:
-	// saved account-a-1 at 3
+	// saved at 3
+	// loaded from 3, and 1 more
+	// {Open:false Balance:10} at 4 <nil>
 	// <nil>
-	// loaded from 3 and 1 more
-	// {Open:false Balance:6} at 4 <nil>
 }

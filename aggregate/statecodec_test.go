@@ -120,7 +120,8 @@ func TestJSONStateRefuses(t *testing.T) {
 	t.Parallel()
 	const unkept = ", which JSON cannot give back: use a concrete type, or give the type around it MarshalJSON and UnmarshalJSON"
 	const badKey = ", which JSON cannot give back: use a string, an integer, or give it MarshalText and UnmarshalText on the value"
-	type order struct{ placed, shipped bool }
+	type order struct{ placed bool }
+	_ = order{placed: true}.placed
 	for want, build := range map[string]func(){
 		"aggregate_test.order.placed: unexported field, which encoding/json leaves out: export it, or give aggregate_test.order MarshalJSON and UnmarshalJSON": func() { aggregate.JSONState[order]() },
 		".A[][].placed: unexported field, which encoding/json leaves out: export it, or give aggregate_test.order MarshalJSON and UnmarshalJSON": func() {
@@ -180,4 +181,27 @@ func TestJSONStateRefuses(t *testing.T) {
 		}()
 	}
 	aggregate.JSONState[struct{ A pointerText }]() // has an address
+}
+
+// Any bytes decode to a state or to an error, and a state that decodes goes back
+// and forth without a change.
+func FuzzDecodeState(f *testing.F) {
+	c := aggregate.JSONState[Ledger]()
+	f.Add([]byte(`{"open":true,"sum":3,"by":{"1":2},"last":[1,2],"names":{"ada":{"Text":"ada","Times":1},"":null}}`))
+	f.Add([]byte(`{"open":true,"sum":1e400}`))
+	f.Add([]byte("\"\xff\" []"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		state, err := c.Decode(data)
+		if err != nil {
+			return
+		}
+		kept, err := c.Encode(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := c.Decode(kept)
+		if diff := cmp.Diff(state, again); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", kept, err, diff)
+		}
+	})
 }

@@ -2,5 +2,5 @@
 
 package sabotage
 
-// TrustSnapshots: a snapshot is used whatever program has made it.
+// TrustSnapshots has a snapshot used whatever program has made it.
 const TrustSnapshots = true
