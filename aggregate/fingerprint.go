@@ -33,6 +33,10 @@ func fingerprintOf[S, E any](c *codec.Codec[E], state StateCodec[S], edition str
 		d.line("shape %q %d", name, schema)
 		d.describe(c.Shape(name, schema))
 	}
+	for name := range c.Names { // what is renamed or dropped has no shape of its own
+		d.line("name %q", name)
+		d.describe(c.Shape(name, 1))
+	}
 	return eventstore.Fingerprint(h.Sum(nil))
 }
 
