@@ -73,6 +73,8 @@ type config struct {
 	alone     bool // no groups
 	quiet     bool // no notifications
 	log       *slog.Logger
+	roles     string      // what the names of roles begin with; empty: the schema
+	later     []Migration // of tests: steps after those of this release
 }
 
 // Option changes a DB.
@@ -126,6 +128,21 @@ func WithoutGroups() Option {
 func WithoutNotify() Option {
 	return func(c *config) error {
 		c.quiet = true
+		return nil
+	}
+}
+
+// WithRolePrefix sets what the names of the roles begin with: lower-case letters,
+// digits and underscores, at most 40. Default: the name of the schema, as in
+// annals_append. Roles belong to the whole cluster: set it where two databases of
+// a cluster have stores in schemas of one name, whose services shall not have
+// rights to each other's.
+func WithRolePrefix(prefix string) Option {
+	return func(c *config) error {
+		if !schemaName.MatchString(prefix) {
+			return fmt.Errorf("option WithRolePrefix: %q: want lower-case letters, digits and underscores, at most 40", prefix)
+		}
+		c.roles = prefix
 		return nil
 	}
 }
