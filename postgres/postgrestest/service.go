@@ -45,6 +45,7 @@ func Service(t testing.TB, admin *pgxpool.Pool, roles ...postgres.Role) *pgxpool
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
+		exec(ctx, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '`+login+`'`)
 		for _, r := range []postgres.Role{"login", postgres.RoleRead, postgres.RoleAppend, postgres.RoleWork, postgres.RoleImport, postgres.RoleOwner} {
 			var there bool
 			if err := admin.QueryRow(ctx, `SELECT to_regrole($1) IS NOT NULL`, name(r)).Scan(&there); err != nil || !there {
