@@ -30,3 +30,6 @@ func WithLater(steps ...Migration) Option {
 		return nil
 	}
 }
+
+// AtlasSum is the text of atlas.sum.
+func AtlasSum(files []Script) string { return atlasSum(files) }
