@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/jackc/pgx/v5/pgxpool"
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
 
 // Attack is one line of the matrix.
 type Attack struct {
@@ -33,3 +37,11 @@ func WithLater(steps ...Migration) Option {
 
 // AtlasSum is the text of atlas.sum.
 func AtlasSum(files []Script) string { return atlasSum(files) }
+
+// WithPatience makes a change of the schema give up after another time.
+func WithPatience(d time.Duration) Option {
+	return func(c *config) error {
+		c.patience = d
+		return nil
+	}
+}

@@ -74,7 +74,8 @@ type config struct {
 	quiet     bool // no notifications
 	log       *slog.Logger
 	roles     string      // what the names of roles begin with; empty: the schema
-	later     []Migration // of tests: steps after those of this release
+	patience  time.Duration // of a change of the schema, with locks
+	later     []Migration   // of tests: steps after those of this release
 }
 
 // Option changes a DB.
@@ -160,7 +161,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 func configure(opts []Option) (config, error) {
-	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default()}
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default(), patience: changePatience}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err

@@ -85,7 +85,7 @@ func (e *BlockedError) Unwrap() error { return e.Err }
 // patiently runs fn in a transaction of the owner of the schema, one at a time,
 // again and again while it cannot have a lock.
 func (c config) patiently(ctx context.Context, db Conn, fn func(context.Context, pgx.Tx) error) error {
-	deadline := time.Now().Add(changePatience)
+	deadline := time.Now().Add(c.patience)
 	for try := 1; ; try++ {
 		turn := false
 		err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
