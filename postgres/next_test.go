@@ -165,14 +165,14 @@ SELECT 'order', 'old' || n % 1000, n / 1000 + 1, gen_random_uuid(), 'order.noted
 FROM generate_series(0, $1::bigint - 1) n`, before)
 
 	var (
-		wg       sync.WaitGroup
-		mu       sync.Mutex
-		took     []time.Duration
-		migrated = make(chan struct{})
-		stop     = make(chan struct{})
+		writers, reader sync.WaitGroup
+		mu              sync.Mutex
+		took            []time.Duration
+		migrated        = make(chan struct{})
+		stop, written   = make(chan struct{}), make(chan struct{})
 	)
 	for writer := range 8 {
-		wg.Go(func() {
+		writers.Go(func() {
 			for n := 0; ; n++ {
 				select {
 				case <-stop:
@@ -199,9 +199,9 @@ FROM generate_series(0, $1::bigint - 1) n`, before)
 		})
 	}
 	delivered := 0
-	wg.Go(func() {
+	reader.Go(func() {
 		after := event.Position(0)
-		for {
+		for last := false; ; {
 			p, err := s.db.ReadLog(ctx, eventstore.LogQuery{After: after})
 			if err == nil {
 				_, err = s.db.ReadLog(ctx, eventstore.LogQuery{After: after, Names: []string{"order.noted"}, Limit: 10})
@@ -215,9 +215,12 @@ FROM generate_series(0, $1::bigint - 1) n`, before)
 			}
 			delivered += len(p.Events)
 			if len(p.Events) == 0 && p.Next == after {
-				select {
-				case <-stop:
+				if last {
 					return
+				}
+				select {
+				case <-written:
+					last = true // one more page
 				default:
 					_ = s.db.Wait(ctx, after)
 				}
@@ -254,7 +257,9 @@ FROM generate_series(0, $1::bigint - 1) n`, before)
 	mu.Unlock()
 	warm(n + 4_000)
 	close(stop)
-	wg.Wait()
+	writers.Wait()
+	close(written)
+	reader.Wait()
 	slices.Sort(took)
 	p99, most := took[len(took)*99/100], took[len(took)-1]
 	t.Logf("%d appends beside the migration: p50 %v, p99 %v, longest %v", len(took), took[len(took)/2], p99, most)
@@ -263,5 +268,71 @@ FROM generate_series(0, $1::bigint - 1) n`, before)
 	}
 	if want := before + len(took); delivered != want && !t.Failed() {
 		t.Errorf("%d events delivered, want %d", delivered, want)
+	}
+}
+
+// A call that waits while a step adds a column began with the rows as they were,
+// and ends with them as they are.
+func TestCallsDuringAStep(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	all := func(q eventstore.LogQuery) error {
+		_, err := s.db.ReadLog(s.ctx, q)
+		return err
+	}
+	calls := map[string]func() error{
+		"Append": func() error { _, err := s.db.Append(s.ctx, order("o"), eventstore.Any(), note("x")); return err },
+		"Append several": func() error {
+			_, err := s.db.Append(s.ctx, order("p"), eventstore.Any(), note("x"), note("y"))
+			return err
+		},
+		"AppendAll": func() error {
+			_, err := s.db.AppendAll(s.ctx, eventstore.Write{Stream: order("q"), Events: []event.Raw{note("x")}}, eventstore.Write{Stream: order("r"), Events: []event.Raw{note("x")}})
+			return err
+		},
+		"ReadStream": func() error {
+			for _, err := range s.db.ReadStream(s.ctx, order("o"), eventstore.StreamQuery{}) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"ReadLog":                  func() error { return all(eventstore.LogQuery{}) },
+		"ReadLog with a selection": func() error { return all(eventstore.LogQuery{Names: []string{"order.noted"}}) },
+		"Streams":                  func() error { _, err := s.db.Streams(s.ctx, postgres.StreamsQuery{}); return err },
+		"Head":                     func() error { _, err := s.db.Head(s.ctx); return err },
+		"PositionBefore":           func() error { _, err := s.db.PositionBefore(s.ctx, time.Now()); return err },
+		"Check":                    func() error { return s.db.Check(s.ctx) },
+	}
+	for range 3 {
+		for name, call := range calls {
+			if err := call(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	step := s.begin()
+	_, err := step.Exec(s.ctx, `ALTER TABLE annals.events ADD COLUMN tag text`)
+	s.end(err)
+	var wg sync.WaitGroup
+	for name, call := range calls {
+		wg.Go(func() {
+			if err := call(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	s.until("all calls wait", func() bool {
+		var waits int
+		s.end(step.QueryRow(s.ctx, `SELECT count(*) FROM pg_locks WHERE relation = 'annals.events'::regclass AND NOT granted`).Scan(&waits))
+		return waits >= len(calls)
+	})
+	s.commit(step)
+	wg.Wait()
+	for name, call := range calls {
+		if err := call(); err != nil {
+			t.Errorf("%s afterwards: %v", name, err)
+		}
 	}
 }
