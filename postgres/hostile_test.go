@@ -63,6 +63,30 @@ WHERE oid = 'annals.mark_append'::regproc`).Scan(&name))
 	s.read()
 }
 
+// Who calls append_all_v1 by hand cannot leave out a version, nor turn the order
+// of a stream around.
+func TestAppendAllKeepsVersionsDense(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	pool := postgrestest.Service(t, s.pool, postgres.RoleAppend)
+	for _, c := range []struct{ counts, appends, places, want string }{
+		{`{1}`, `{1}`, `{1}`, ""},
+		{`{1}`, `{1}`, `{2}`, "append to 1 streams: event 1 is out of its place"},
+		{`{2}`, `{1,1}`, `{2,1}`, "append to 1 streams: event 1 is out of its place"},
+		{`{2}`, `{1,1}`, `{1,3}`, "append to 1 streams: event 2 is out of its place"},
+		{`{2}`, `{1,NULL}`, `{1,2}`, "append to 1 streams: event 2 is out of its place"},
+		{`{1}`, `{1,1}`, `{1,5}`, "append to 1 streams: 2 events, want 1 as counted"},
+		{`{0}`, `{1}`, `{3}`, "append to 1 streams: 1 events, want 0 as counted"},
+	} {
+		_, err := pool.Exec(s.ctx, `
+SELECT annals.append_all_v1('{order}', '{o}', '{any}', '{0}', '{f}', $1::text::integer[], $2::text::integer[], $3::text::integer[],
+    ARRAY[gen_random_uuid(), gen_random_uuid()], '{order.noted,order.noted}', '{1,1}', '{text/plain,text/plain}', '{"",""}', '{"",""}', true)`, c.counts, c.appends, c.places)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want+" (SQLSTATE 22023)")) {
+			t.Errorf("counts %s, appends %s, places %s: %v, want %q", c.counts, c.appends, c.places, err, c.want)
+		}
+	}
+}
+
 // Whatever a service has made before names in temporary objects and in a schema
 // of its own, and puts into its search path, the functions use what is theirs.
 func TestNothingShadowsWhatFunctionsUse(t *testing.T) {

@@ -73,7 +73,7 @@ type config struct {
 	alone     bool // no groups
 	quiet     bool // no notifications
 	log       *slog.Logger
-	roles     string      // what the names of roles begin with; empty: the schema
+	roles     string        // what the names of roles begin with; empty: the schema
 	patience  time.Duration // of a change of the schema, with locks
 	later     []Migration   // of tests: steps after those of this release
 }
