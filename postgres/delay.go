@@ -10,7 +10,8 @@ import (
 	"github.com/annals-go/annals/event"
 )
 
-// delaysSQL finds everybody who holds a mark. Lock: none.
+// delaysSQL finds everybody who holds a mark. A prepared transaction has no pid; it
+// is known by its id, which it has locked too. Lock: none.
 const delaysSQL = `
 SELECT ((l.classid::bigint & 65535) << 32) | l.objid::bigint,
        coalesce(l.pid, 0),
@@ -21,7 +22,8 @@ SELECT ((l.classid::bigint & 65535) << 32) | l.objid::bigint,
        greatest(0, coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.state_change, x.prepared)), 0))::double precision
 FROM pg_locks l
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-LEFT JOIN pg_prepared_xacts x ON l.pid IS NULL AND l.virtualtransaction = '-1/' || x.transaction
+LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' AND own.virtualtransaction = l.virtualtransaction
+LEFT JOIN pg_prepared_xacts x ON x.transaction = own.transactionid
 WHERE l.locktype = 'advisory'
   AND l.objsubid = 1
   AND (l.classid::bigint >> 16) = {{namespace}}

@@ -84,6 +84,7 @@ func (d *DB) CheckVacuum(ctx context.Context) error {
 			found("autovacuum", "autovacuum="+autovacuum+", track_counts="+counts, "both on", "switch them on for the server")
 		}
 		seen[table] = true
+		slices.Sort(options)
 		if off := slices.IndexFunc(options, isAutovacuumOff); off >= 0 {
 			found("autovacuum of "+table, options[off], "on", "ALTER TABLE {{schema}}."+table+" RESET (autovacuum_enabled)")
 		}
@@ -94,7 +95,7 @@ func (d *DB) CheckVacuum(ctx context.Context) error {
 			}
 		}
 		if len(missing) > 0 {
-			found("the settings of "+table, "{"+strings.Join(options, ", ")+"}", "also "+strings.Join(missing, ", "), "ALTER TABLE {{schema}}."+table+" SET ("+strings.Join(missing, ", ")+")")
+			found("storage of "+table, "{"+strings.Join(options, ", ")+"}", "also "+strings.Join(missing, ", "), "ALTER TABLE {{schema}}."+table+" SET ("+strings.Join(missing, ", ")+")")
 		}
 		if age > oldest {
 			found("the age of "+table, fmt.Sprint(age, " transactions"), fmt.Sprint("at most ", oldest), "VACUUM (FREEZE) {{schema}}."+table+", after a look at what keeps autovacuum from it, such as an old transaction or replication slot")
