@@ -129,7 +129,7 @@ func each(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if holds, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the error itself, and not what it holds
+	if holds, ok := err.(interface{ Unwrap() []error }); ok {
 		if all := holds.Unwrap(); errors.Join(all...).Error() == err.Error() {
 			return all
 		}

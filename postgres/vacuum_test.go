@@ -18,7 +18,7 @@ func TestVacuumSettings(t *testing.T) {
 		`ALTER TABLE annals.checkpoints RESET (fillfactor); ALTER TABLE annals.checkpoints SET (autovacuum_vacuum_scale_factor = 0.5)`: `check schema annals: storage of checkpoints is {autovacuum_vacuum_cost_delay=0, ` +
 			`autovacuum_vacuum_scale_factor=0.5, autovacuum_vacuum_threshold=50}, want also fillfactor=50, autovacuum_vacuum_scale_factor=0.01: ` +
 			`ALTER TABLE "annals".checkpoints SET (fillfactor=50, autovacuum_vacuum_scale_factor=0.01)`,
-		`ALTER TABLE annals.published_mark SET (autovacuum_enabled = false)`: `check schema annals: autovacuum of published_mark is autovacuum_enabled=false, want on: ALTER TABLE "annals".published_mark RESET (autovacuum_enabled)`,
+		`ALTER TABLE annals.published_mark SET (autovacuum_enabled = false)`:    `check schema annals: autovacuum of published_mark is autovacuum_enabled=false, want on: ALTER TABLE "annals".published_mark RESET (autovacuum_enabled)`,
 		`ALTER TABLE annals.events SET (autovacuum_freeze_max_age = 300000000)`: "", // a setting of the user's own
 		`UPDATE pg_class SET relfrozenxid = (((pg_current_xact_id()::text::bigint - 400000000) % 4294967296 + 4294967296) % 4294967296)::text::xid WHERE oid = 'annals.events'::regclass`: `check schema annals: the age of events is %d transactions, want at most 300000000: ` +
 			`VACUUM (FREEZE) "annals".events, after a look at what keeps autovacuum from it, such as an old transaction or replication slot`,
