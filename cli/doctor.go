@@ -30,12 +30,13 @@ type findingRecord struct {
 	Finding string `json:"finding,omitempty"`
 }
 
-func (r findingRecord) cells(int) []string {
-	state := "ok"
-	if !r.OK {
-		state = "wrong"
+// line is the record for people. It is not cut on a terminal: a finding ends with
+// what to do about it.
+func (r findingRecord) line() string {
+	if r.OK {
+		return fmt.Sprintf("%-11s ok\n", r.Section)
 	}
-	return []string{r.Section, state, r.Finding}
+	return fmt.Sprintf("%-11s wrong  %s\n", r.Section, r.Finding)
 }
 
 func (a *app) doctor() *cobra.Command {
@@ -83,7 +84,7 @@ even when an attempt succeeds. --role says what the duties of the service are.`,
 // serviceRoles are the duties that a service can have.
 var serviceRoles = []string{string(postgres.RoleRead), string(postgres.RoleAppend), string(postgres.RoleWork), string(postgres.RoleImport)}
 
-// examine prints what each section finds. A schema that is not migrated has no
+// examine prints what each section finds, one after the other. A schema that is not migrated has no
 // others.
 func (a *app) examine(ctx context.Context, cmd *cobra.Command, sections []section) error {
 	pool, done, err := a.pool(ctx)
@@ -92,28 +93,35 @@ func (a *app) examine(ctx context.Context, cmd *cobra.Command, sections []sectio
 	}
 	defer done()
 	db := postgres.New(pool, postgres.WithSchema(string(a.schema)))
-	p := a.printer(cmd, "SECTION", "STATE", "FINDING")
 	found := 0
+	say := func(r findingRecord) error {
+		if a.output.value != "json" {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), r.line())
+			return err
+		}
+		p := a.printer(cmd)
+		if err := p.object(r); err != nil {
+			return err
+		}
+		return p.flush()
+	}
 	for _, s := range sections {
 		err := s.look(ctx, db)
 		findings := each(err)
 		found += len(findings)
 		for _, f := range findings {
-			if err := p.print(findingRecord{Section: s.name, Finding: a.report(f).Error()}); err != nil {
+			if err := say(findingRecord{Section: s.name, Finding: a.report(f).Error()}); err != nil {
 				return err
 			}
 		}
 		if len(findings) == 0 {
-			if err := p.print(findingRecord{Section: s.name, OK: true}); err != nil {
+			if err := say(findingRecord{Section: s.name, OK: true}); err != nil {
 				return err
 			}
 		}
 		if errors.Is(err, postgres.ErrNotMigrated) || ctx.Err() != nil {
 			break
 		}
-	}
-	if err := p.flush(); err != nil {
-		return err
 	}
 	switch found {
 	case 0:
