@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -44,4 +45,13 @@ func WithPatience(d time.Duration) Option {
 		c.patience = d
 		return nil
 	}
+}
+
+// Rights is the text of all rights.
+func Rights() string {
+	var b strings.Builder
+	for _, r := range rights {
+		b.WriteString(r.may + "\n")
+	}
+	return b.String()
 }

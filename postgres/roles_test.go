@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +91,31 @@ func TestServiceCanDoItsDuty(t *testing.T) {
 	})
 	cancel()
 	s.end(<-ended)
+}
+
+// Whatever a step makes has its rights in the list, or is the owner's alone on
+// purpose.
+func TestEverythingHasRights(t *testing.T) {
+	t.Parallel()
+	ownersAlone := []string{"mark_append"}
+	pool := postgrestest.Pool(t)
+	rows, err := pool.Query(t.Context(), `
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'annals'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+UNION ALL
+SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'annals'::regnamespace`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(names) < 15 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	for _, name := range names {
+		listed := regexp.MustCompile(`\.` + name + `\b`).MatchString(postgres.Rights())
+		if listed == slices.Contains(ownersAlone, name) {
+			t.Errorf("%s is in the list of rights: %v", name, listed)
+		}
+	}
 }
 
 // Every attack of the matrix, for real, as each role: refused with 42501, or
@@ -256,4 +283,37 @@ func TestPrivilegesOfThoseWhoCanDoEverything(t *testing.T) {
 	if _, err := postgres.Migrate(t.Context(), pool); err != nil {
 		t.Errorf("Migrate as a member of the owner = %v", err)
 	}
+}
+
+// An importer copies events in, under a mark like any append, but chooses neither
+// positions nor times, and has no other way in.
+func TestImportRoleCopies(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	pool := postgrestest.Service(t, s.pool, postgres.RoleImport)
+	columns := []string{"category", "stream_id", "version", "event_id", "name", "schema_version", "content_type", "payload", "metadata", "closes"}
+	row := func(id string, more ...any) [][]any {
+		return [][]any{append([]any{"order", id, int64(1), [16]byte(note("").Metadata.ID), "order.noted", int16(1), "text/plain", []byte{}, []byte{}, false}, more...)}
+	}
+	tx := s.beginOn(pool)
+	_, err := tx.CopyFrom(s.ctx, pgx.Identifier{"annals", "events"}, columns, pgx.CopyFromRows(row("copied")))
+	s.end(err)
+	if marks, err := s.marks(tx); err != nil || len(marks) != 1 {
+		t.Errorf("marks %v, %v, want one", marks, err)
+	}
+	s.append(s.db, "beside")
+	s.want("while it is open")
+	s.commit(tx)
+	s.want("at the end", "copied", "beside")
+	for column, value := range map[string]any{"position": int64(1), "recorded_at": time.Unix(0, 0)} {
+		_, err := pool.CopyFrom(s.ctx, pgx.Identifier{"annals", "events"}, append(slices.Clone(columns), column), pgx.CopyFromRows(row(column, value)))
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "42501" {
+			t.Errorf("COPY with %s = %v, want 42501", column, err)
+		}
+	}
+	if _, err := postgres.New(pool).Append(s.ctx, order("o"), eventstore.Any(), note("x")); err == nil || !strings.Contains(err.Error(), "permission denied for function append_v1") {
+		t.Errorf("Append = %v, want a refusal", err)
+	}
+	s.end(s.verdict())
 }
