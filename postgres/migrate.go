@@ -62,10 +62,11 @@ func Migrations(opts ...Option) ([]Migration, error) {
 // the lock. Run it again: it goes on with the step that it stopped at. For its
 // turn among migrators it waits up to 30 s.
 //
-// It needs the right to create the schema, or to act as its owner: in a store
-// with roles, to be a member of the owning role, which then owns what is made. If
-// the roles of GrantRoles have rights in the schema, the last step grants them
-// what is new.
+// Where there is nothing to do it needs no right but to read the schema, so a
+// service may call it at each start. Else it needs the right to create the
+// schema, or to act as its owner: in a store with roles, to be a member of the
+// owning role, which then owns what is made. If the roles of GrantRoles have
+// rights in the schema, the last step grants them what is new.
 //
 // Errors: ErrBlocked.
 func Migrate(ctx context.Context, db Conn, opts ...Option) ([]Migration, error) {
@@ -83,6 +84,14 @@ func Migrate(ctx context.Context, db Conn, opts ...Option) ([]Migration, error) 
 	}
 	if server < MinServerVersion {
 		return nil, fmt.Errorf("migrate schema %s: server is Postgres %d, want %d or newer", c.schema, server, MinServerVersion)
+	}
+	var versions []int
+	for _, m := range all {
+		versions = append(versions, m.Version)
+	}
+	var complete bool
+	if err := db.QueryRow(ctx, c.sql(completeSQL), versions).Scan(&complete); err == nil && complete {
+		return nil, nil // else the steps say what is wrong
 	}
 	var applied []Migration
 	for i, m := range all {
@@ -124,6 +133,12 @@ func (c config) step(ctx context.Context, tx pgx.Tx, m Migration, last bool) (fr
 	_, err = tx.Exec(ctx, c.grants())
 	return true, err
 }
+
+// completeSQL needs no right but to read the table.
+const completeSQL = `
+SELECT count(*) = cardinality($1::integer[])
+FROM {{schema}}.migrations
+WHERE version = ANY ($1)`
 
 const noteStepSQL = `
 INSERT INTO {{schema}}.migrations (version, name)

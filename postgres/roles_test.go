@@ -70,6 +70,13 @@ func TestServiceCanDoItsDuty(t *testing.T) {
 	db := postgres.New(postgrestest.Service(t, s.pool))
 	s.append(db, "a")
 	s.append(db, "b")
+	if done, err := postgres.Migrate(s.ctx, db.Pool()); err != nil || len(done) != 0 {
+		t.Errorf("Migrate where there is nothing to do = %v, %v", done, err)
+	}
+	_, err := postgres.Migrate(s.ctx, db.Pool(), postgres.WithLater(nextSteps...))
+	if want := "migrate schema annals: 001_events: ERROR: permission denied for schema annals (SQLSTATE 42501)"; err == nil || err.Error() != want {
+		t.Errorf("Migrate = %v, want %s", err, want)
+	}
 	s.listening(db)
 	_, streams := db.Streams(s.ctx, postgres.StreamsQuery{})
 	_, head := db.Head(s.ctx)
