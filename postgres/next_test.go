@@ -10,15 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
-	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/postgres"
-	"github.com/annals-go/annals/postgres/postgrestest"
 )
 
 // buildFirst is what the header of a step with an index says to run before it.
@@ -45,44 +42,6 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION {{schema}}.append_v2 FROM PUBLIC;`},
-}
-
-// A program of today on a schema of the next release keeps every promise.
-func TestEventStoreOnNextSchema(t *testing.T) {
-	t.Parallel()
-	eventstoretest.Run(t, func(t *testing.T) eventstoretest.Target {
-		pool := postgrestest.Pool(t)
-		if done, err := postgres.Migrate(t.Context(), pool, postgres.WithLater(nextSteps...)); err != nil || len(done) != len(nextSteps) {
-			t.Fatalf("Migrate = %v, %v", done, err)
-		}
-		elsewhere, err := pgxpool.New(t.Context(), pool.Config().ConnString())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(elsewhere.Close)
-		db := postgres.New(pool, postgres.WithPollInterval(2*time.Millisecond))
-		if err := db.Check(t.Context()); err != nil {
-			t.Fatalf("Check on a newer schema = %v", err)
-		}
-		return eventstoretest.Target{
-			Store:     db,
-			Elsewhere: postgres.New(elsewhere, postgres.WithoutNotify()),
-			SetClock: func(t *testing.T, offset time.Duration) {
-				_, err := pool.Exec(t.Context(), fmt.Sprintf(
-					`ALTER TABLE annals.events ALTER COLUMN recorded_at SET DEFAULT clock_timestamp() + interval '%d seconds'`, int(offset.Seconds())))
-				if err != nil {
-					t.Fatal(err)
-				}
-			},
-			Begin: func(ctx context.Context) (eventstoretest.Tx, error) {
-				tx, err := pool.BeginTx(ctx, pgx.TxOptions{})
-				if err != nil {
-					return eventstoretest.Tx{}, err
-				}
-				return eventstoretest.Tx{Store: db.Tx(tx), Commit: tx.Commit, Rollback: tx.Rollback}, nil
-			},
-		}
-	})
 }
 
 // Programs of two releases share streams: append_v1 and append_v2 lose races to

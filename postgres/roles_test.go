@@ -22,13 +22,21 @@ import (
 	"github.com/annals-go/annals/worker/workertest"
 )
 
-// The conformance suite, with the rights of a service.
+// The conformance suite, with the rights of a service, and on the schema of a next
+// release, which a program of today need not know.
 func TestEventStoreAsService(t *testing.T) {
 	t.Parallel()
 	eventstoretest.Run(t, func(t *testing.T) eventstoretest.Target {
 		admin := postgrestest.Pool(t)
 		pool := postgrestest.Service(t, admin)
+		prefix := postgres.WithRolePrefix(strings.TrimSuffix(pool.Config().ConnConfig.User, "_login"))
+		if done, err := postgres.Migrate(t.Context(), admin, prefix, postgres.WithLater(nextSteps...)); err != nil || len(done) != len(nextSteps) {
+			t.Fatalf("Migrate = %v, %v", done, err)
+		}
 		db := postgres.New(pool, postgres.WithPollInterval(2*time.Millisecond))
+		if err := db.Check(t.Context()); err != nil {
+			t.Fatalf("Check on a newer schema = %v", err)
+		}
 		elsewhere, err := pgxpool.NewWithConfig(t.Context(), pool.Config())
 		if err != nil {
 			t.Fatal(err)
