@@ -37,7 +37,7 @@ func hostile() map[string]struct{ file, want string } {
 		"endless line":         {header + "\n" + strings.Repeat("x", 2*transfer.MaxLineBytes), "line 2: longer than 6291456 bytes, which no event needs"},
 		"blank line":           {file(one, ""), `line 3: not a JSON object: it ends too soon, want '{'`},
 		"an array":             {file("[1]"), `line 2: not a JSON object: byte 1 is "[", want '{'`},
-		"two objects":          {file(one + one), `line 2: order-1: not a JSON object: byte 247 is "{", want the end of the line`},
+		"two objects":          {file(one + one), `line 2: order-1: not a JSON object: byte 235 is "{", want the end of the line`},
 		"unknown key":          {file(line(1, "order-1", 1, `"schema"`, `"sql":"DROP","schema"`)), `line 2: order-1: unknown key "sql"`},
 		"duplicate key":        {file(line(1, "order-1", 1, `"version":1`, `"version":1,"version":2`)), `line 2: order-1: key "version" comes twice`},
 		"duplicate by escape":  {file(line(1, "order-1", 1, `"version":1`, `"version":1,"versio\u006e":2`)), `line 2: order-1: key "version" comes twice`},
@@ -53,7 +53,7 @@ func hostile() map[string]struct{ file, want string } {
 		"unknown escape":       {file(line(1, "order-1", 1, "order.placed", `order.\xplaced`)), `line 2: order-1: not a JSON object: byte 105 is "x", want an escape of JSON`},
 		"payload is no JSON":   {file(line(1, "order-1", 1, `{"n":1}`, `{"n":01}`)), `line 2: order-1: not JSON: "{\"n\":01}"`},
 		"no base64":            {file(line(1, "order-1", 1, `"payload":{"n":1}`, `"payload_base64":"A"`)), "line 2: order-1: payload_base64 is no base64: illegal base64 data at input byte 0"},
-		"loose base64":         {file(line(1, "order-1", 1, `"payload":{"n":1}`, `"payload_base64":"AB=="`)), "line 2: order-1: payload_base64 is no base64: illegal base64 data at input byte 1"},
+		"loose base64":         {file(line(1, "order-1", 1, `"payload":{"n":1}`, `"payload_base64":"AB=="`)), "line 2: order-1: payload_base64 is no base64: illegal base64 data at input byte 2"},
 		"broken base64":        {file(line(1, "order-1", 1, `"payload":{"n":1}`, `"payload_base64":"AA\n=="`)), "line 2: order-1: payload_base64 is no base64: a line break in it"},
 		"nested too deep":      {file(line(1, "order-1", 1, `{"n":1}`, strings.Repeat("[", 100_000))), "line 2: order-1: JSON is nested more than 64 deep: write a payload like that as payload_text"},
 		"no category":          {file(line(1, "order", 1)), `line 2: invalid stream "order": want category-id, such as order-o-1`},
@@ -70,8 +70,8 @@ func hostile() map[string]struct{ file, want string } {
 		"version 0":            {file(line(1, "order-1", 0)), "line 2: order-1: version is 0, want 1 to 281474976710655"},
 		"version of 64 bits":   {file(line(1, "order-1", 1, `"version":1`, `"version":9223372036854775807`)), "line 2: order-1: version is 9223372036854775807, want 1 to 281474976710655"},
 		"number of 65 bits":    {file(line(1, "order-1", 1, `"version":1`, `"version":9223372036854775808`)), `line 2: order-1: number "9223372036854775808" is out of range`},
-		"a fraction":           {file(line(1, "order-1", 1, `"version":1`, `"version":1.0`)), `line 2: order-1: not a JSON object: byte 43 is "1", want a whole number`},
-		"number as text":       {file(line(1, "order-1", 1, `"version":1`, `"version":"1"`)), `line 2: order-1: not a JSON object: byte 43 is "\"", want a whole number`},
+		"a fraction":           {file(line(1, "order-1", 1, `"version":1`, `"version":1.0`)), `line 2: order-1: not a JSON object: byte 44 is "1", want a whole number`},
+		"number as text":       {file(line(1, "order-1", 1, `"version":1`, `"version":"1"`)), `line 2: order-1: not a JSON object: byte 44 is "\"", want a whole number`},
 		"position 0":           {file(line(0, "order-1", 1)), "line 2: order-1: position is 0, want 1 to 281474976710655"},
 		"position too high":    {file(line(1, "order-1", 1, `"position":1`, `"position":281474976710656`)), "line 2: order-1: position is 281474976710656, want 1 to 281474976710655"},
 		"positions go back":    {file(line(2, "order-1", 1), line(1, "order-2", 1)), "line 3: order-2: position 1 follows 2, want them to grow" + again},
@@ -100,15 +100,15 @@ func hostile() map[string]struct{ file, want string } {
 		"wrong last position":  {trailed(1, 2, header, one), "line 3: the trailer says last position 2, the file has 1" + cut},
 		"half a trailer":       {header + "\n" + `{"events":0}` + "\n", "line 2: last_position is missing"},
 		"short sum":            {header + "\n" + `{"events":0,"last_position":0,"sha256":"abcd"}` + "\n", `line 2: sha256 is "abcd", want 64 hexadecimal digits`},
-		"changed":              {strings.Replace(file(one), `"n":1`, `"n":2`, 1), "line 3: the trailer says sha256 5ec75faba43d97d7d2b1e2b0b54d4ef3e97ef30b6ffd8d1a8d1a54e4e9a6ab8c, the lines before it have"},
+		"changed":              {strings.Replace(file(one), `"n":1`, `"n":2`, 1), "line 3: the trailer says sha256 aaae1cdc38a781a4034ba40edf110736958edf228b6f9164476f21306268544b, the lines before it have 74f12ff789e1525f2e217a4589f297a2f260099c99ed60350d9093c2606cec71" + cut},
 		"goes on":              {file(one) + "\n", "line 4: the file goes on after the trailer: two files are not one: import them one after the other"},
 		"two files":            {file(one) + file(one), "line 4: the file goes on after the trailer: two files are not one: import them one after the other"},
 		"rest of a line":       {file(one) + "x", "line 4: the file goes on after the trailer: two files are not one: import them one after the other"},
 		"truncated gzip":       {zipped(file(one))[:100], "line 1: gzip is truncated" + cut},
-		"corrupt gzip":         {corrupt(zipped(file(one))), "line 1: gzip is corrupt: gzip: invalid checksum" + cut},
+		"corrupt gzip":         {corrupt(zipped(file(one))), "line 4: gzip is corrupt: gzip: invalid checksum" + cut},
 		"half a gzip header":   {"\x1f\x8b", "gzip is truncated" + cut},
 		"no gzip":              {"\x1f\x8b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "gzip is corrupt: gzip: invalid header" + cut},
-		"two gzips":            {zipped(header+"\n", file(one)), "line 1: gzip is followed by other data, want one gzip member: decompress it and give the plain file"},
+		"two gzips":            {zipped(header+"\n", file(one)), "line 2: gzip is followed by other data, want one gzip member: decompress it and give the plain file"},
 		"gzip and more":        {zipped(file(one)) + "x", "line 4: gzip is followed by other data, want one gzip member: decompress it and give the plain file"},
 		"bomb":                 {zipped(header + "\n" + strings.Repeat(strings.Repeat(" ", 1<<20)+"\n", 64)), "line 2: not a JSON object: it ends too soon, want '{'"},
 		"bomb in one line":     {zipped(header + "\n" + strings.Repeat(" ", 64<<20)), "line 2: longer than 6291456 bytes, which no event needs"},
@@ -132,7 +132,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 			continue
 		}
 		want := "check file: file refused: " + c.want
-		if got := err.Error(); got != want && !(name == "changed" && strings.HasPrefix(got, want[:80])) {
+		if got := err.Error(); got != want {
 			t.Errorf("%s:\ngot  %.400s\nwant %.400s", name, got, want)
 		}
 	}
