@@ -148,7 +148,7 @@ WHERE i.sha256 = $1`
 	// chunk and its note commit together.
 	noteImportSQL = `
 INSERT INTO {{schema}}.imports AS i (sha256, store, events, skipped, total, finished_at)
-VALUES ($1, $2, $4, $5, $6, CASE WHEN $4 = $6 THEN clock_timestamp() END)
+VALUES ($1, $2, $4::bigint, $5, $6::bigint, CASE WHEN $4::bigint = $6::bigint THEN clock_timestamp() END)
 ON CONFLICT (sha256) DO UPDATE
 SET events = excluded.events,
     skipped = i.skipped + excluded.skipped,
