@@ -43,16 +43,18 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) l`
 
-	// Whether streams have ids, at any version. A row comparison, which only
-	// events_id_key can answer. Index: events_id_key. Lock: none.
+	// Whether streams have ids, at any version. With = for category and stream the
+	// planner may read a whole stream by events_version_key; compared as rows they
+	// are good for the rest of events_id_key alone. Index: events_id_key. Lock: none.
 	takenIDsSQL = `
 SELECT g.place, l.version
 FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS g (category, stream_id, event_id, place)
 CROSS JOIN LATERAL (
     SELECT e.version
     FROM {{schema}}.events e
-    WHERE (e.event_id, e.category, e.stream_id) >= (g.event_id, g.category, g.stream_id)
-      AND (e.event_id, e.category, e.stream_id) <= (g.event_id, g.category, g.stream_id)
+    WHERE e.event_id = g.event_id
+      AND (e.category, e.stream_id) >= (g.category, g.stream_id)
+      AND (e.category, e.stream_id) <= (g.category, g.stream_id)
     LIMIT 1
 ) l`
 )
