@@ -48,7 +48,7 @@
 // byte up to there is as it was checked: nothing behind such a place should be
 // committed. It is ErrChanged when the file is another one by then.
 //
-// Memory is bounded: about 45 MiB and one line, and one bit for each event. What
+// Memory is bounded: about 40 MiB with the garbage, one line, and two bits for each event. What
 // does not fit goes to temporary files of 80 bytes an event.
 package transfer
 

@@ -17,8 +17,8 @@ const recordBytes = 40
 // record is a key and what belongs to it, in an order of bytes.
 type record [recordBytes]byte
 
-// sortedRecords is how many records a sorter holds in memory: 20 MiB.
-const sortedRecords = 512 << 10
+// sortedRecords is how many records a sorter holds in memory: 10 MiB.
+const sortedRecords = 256 << 10
 
 // sorter sorts any number of records in bounded memory: what does not fit goes
 // to a temporary file in runs, each sorted in itself, which are then merged.
