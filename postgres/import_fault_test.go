@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -41,9 +42,14 @@ func TestImportChild(t *testing.T) {
 	}))
 }
 
-// An import whose process is killed, again and again, ends with each event once.
+// An import whose process is killed, again and again, ends with each event once:
+// before a commit, after one, and wherever it happens to be.
 func TestFaultImportIsResumed(t *testing.T) {
 	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "import.test")
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "crashpoints", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build with crash points: %v\n%s", err, out)
+	}
 	url := postgrestest.URL(t)
 	pool, err := pgxpool.New(t.Context(), url)
 	if err != nil {
@@ -53,12 +59,12 @@ func TestFaultImportIsResumed(t *testing.T) {
 	db := postgres.New(pool)
 	path := exported{events: 38_000, streams: 300}.write(t)
 	f := checkedFile(t, path)
-	kills := 0
-	for done := false; !done; kills++ {
-		// Each child is killed after a chunk or two, the server's process in the
-		// middle of whatever comes next.
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestImportChild$", "-test.v")
-		child.Env = append(os.Environ(), "ANNALS_TEST_IMPORT_URL="+url+"&application_name=import_child", "ANNALS_TEST_IMPORT_FILE="+path)
+	points := []string{"postgres.import.copied:1", "postgres.import.committed:1", "", "postgres.import.copied:2"}
+	kills, noted := 0, int64(0)
+	for ; noted < f.Events && kills < 100; kills++ {
+		child := exec.CommandContext(t.Context(), binary, "-test.run=^TestImportChild$", "-test.v")
+		child.Env = append(os.Environ(), "ANNALS_TEST_IMPORT_URL="+url+"&application_name=import_child", "ANNALS_TEST_IMPORT_FILE="+path,
+			"ANNALS_CRASH="+points[kills%len(points)])
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -67,35 +73,31 @@ func TestFaultImportIsResumed(t *testing.T) {
 			t.Fatal(err)
 		}
 		told := 0
-		for lines := bufio.NewScanner(out); told < 2+kills%2 && lines.Scan(); {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if strings.Contains(lines.Text(), "import at ") {
 				told++
 			}
-			done = done || strings.Contains(lines.Text(), "--- PASS")
+			if told == 2 && points[kills%len(points)] == "" {
+				_ = child.Process.Kill() // in the middle of the second chunk
+			}
 		}
-		_ = child.Process.Kill()
 		_ = child.Wait()
 		for busy := true; busy; { // its server process may still be at it
 			if err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'import_child' AND datname = current_database())`).Scan(&busy); err != nil {
 				t.Fatal(err)
 			}
 		}
-		var noted int64
 		if err := pool.QueryRow(t.Context(), `SELECT coalesce(max(events), 0) FROM annals.imports`).Scan(&noted); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(t, pool, "events"); n != noted {
-			t.Fatalf("%d events, the note says %d", n, noted)
-		}
-		done = done || noted == f.Events
-		if kills > 100 {
-			t.Fatal("no end after 100 kills")
+			t.Fatalf("after %d kills: %d events, the note says %d", kills+1, n, noted)
 		}
 	}
 	t.Logf("killed %d times", kills)
 	importAll(t, db, f)
 	holdsFile(t, db, f)
-	if kills < 3 {
+	if kills < 6 {
 		t.Errorf("killed %d times only: the import is too short to be interrupted", kills)
 	}
 }
