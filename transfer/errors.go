@@ -14,6 +14,9 @@ var (
 	ErrRefused = errors.New("file refused")
 	// ErrChanged says that a file is no longer the one that was checked.
 	ErrChanged = errors.New("file changed since it was checked")
+	// ErrHeld says that a log did not become final up to its newest event: a
+	// transaction that has appended is open, or prepared.
+	ErrHeld = errors.New("an open append holds the readers of the log up")
 )
 
 // Error says why a file is refused, and where. It matches ErrRefused.

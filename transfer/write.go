@@ -28,6 +28,7 @@ type writeConfig struct {
 	stream   *event.Stream
 	store    string
 	progress func(Summary)
+	timeout  time.Duration
 	now      func() time.Time
 }
 
@@ -59,6 +60,13 @@ func WithWriteProgress(fn func(Summary)) WriteOption {
 	return func(c *writeConfig) { c.progress = fn }
 }
 
+// WithPageTimeout bounds the read of each page, and how long Write waits for an
+// open append that holds its readers up: then the error is ErrHeld. Default
+// 1 min, at least 1 ms. Raise it where transactions that append stay open longer.
+func WithPageTimeout(d time.Duration) WriteOption {
+	return func(c *writeConfig) { c.timeout = max(d, time.Millisecond) }
+}
+
 // Summary says what Write has written.
 type Summary struct {
 	Events int64
@@ -77,11 +85,11 @@ type Summary struct {
 
 // Write writes the events of a log as package transfer says, and returns how
 // many. It ends at the newest event that there was when it began: where an open
-// append holds its readers up before that, it waits for them until ctx ends. It
-// holds one page of events. What it has written without an error is a whole
+// append holds its readers up before that, it waits. It holds one page of events.
+// What it has written without an error is a whole
 // file; after an error there is no trailer, and Check refuses what is there.
 func Write(ctx context.Context, w io.Writer, log eventstore.Log, opts ...WriteOption) (Summary, error) {
-	c := writeConfig{now: time.Now}
+	c := writeConfig{timeout: time.Minute, now: time.Now}
 	for _, o := range opts {
 		o(&c)
 	}
@@ -105,8 +113,9 @@ func (c *writeConfig) write(ctx context.Context, w io.Writer, log eventstore.Log
 	if err := e.write(e.header(c.store, c.now())); err != nil {
 		return s, err
 	}
+	moved := c.now()
 	for q := c.query; q.After < head; {
-		page, err := log.ReadLog(ctx, q)
+		page, err := c.page(ctx, log, q)
 		if err != nil {
 			return s, err
 		}
@@ -128,12 +137,16 @@ func (c *writeConfig) write(ctx context.Context, w io.Writer, log eventstore.Log
 		if c.progress != nil {
 			c.progress(s)
 		}
-		if page.Next == q.After {
-			if err := log.Wait(ctx, q.After); err != nil {
-				return s, err
-			}
+		if page.Next > q.After {
+			q.After, moved = page.Next, c.now()
+			continue
 		}
-		q.After = page.Next
+		if c.now().Sub(moved) > c.timeout {
+			return s, fmt.Errorf("%w: it stands at position %d for %v, the newest is %d", ErrHeld, q.After, c.timeout, head)
+		}
+		if err := log.Wait(ctx, q.After); err != nil {
+			return s, err
+		}
 	}
 	e.sum.Sum(s.SHA256[:0])
 	err = e.write(fmt.Appendf(e.line[:0], `{"events":%d,"last_position":%d,"sha256":"%x"}`, s.Events, s.LastPosition, s.SHA256))
@@ -142,6 +155,12 @@ func (c *writeConfig) write(ctx context.Context, w io.Writer, log eventstore.Log
 		return s, err
 	}
 	return s, e.w.Flush()
+}
+
+func (c *writeConfig) page(ctx context.Context, log eventstore.Log, q eventstore.LogQuery) (eventstore.Page, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return log.ReadLog(ctx, q)
 }
 
 // encoder writes lines and sums them up.
