@@ -1,5 +1,5 @@
 // Package cli holds the commands of annals: migrate a database, look at streams
-// and at the log. The program cmd/annals is ten lines over it.
+// and at the log, export and import it. The program cmd/annals is ten lines over it.
 //
 // # Usage
 //
@@ -10,7 +10,7 @@
 //	root.AddCommand(cli.New(cli.WithPool(openPool), cli.WithSchema("orders")))
 //	os.Exit(cli.Execute(ctx, root))
 //
-// Commands: migrate, stream ls, stream show, log, version. Without WithPool the
+// Commands: migrate, stream ls, stream show, log, export, import, version. Without WithPool the
 // database is the one of --database-url, else of the environment variable
 // DATABASE_URL.
 //
@@ -43,5 +43,7 @@
 //
 // Commands that read check first that the schema is migrated; an error that says
 // it is not matches postgres.ErrNotMigrated. --timeout bounds a command as a
-// whole; with log --follow it bounds each read.
+// whole; with log --follow it bounds each read, with export and import each page
+// or chunk. Long commands tell standard error how far they have come: a bar on a
+// terminal, elsewhere a line every ten seconds.
 package cli

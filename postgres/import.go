@@ -132,6 +132,9 @@ type importer struct {
 	config importConfig
 	result ImportResult
 	events int64 // of the file that have been dealt with
+	// fresh is the recorded time of the first event that is to be stored; nil: of
+	// none yet.
+	fresh *time.Time
 }
 
 const (
@@ -174,13 +177,13 @@ func (i *importer) run(ctx context.Context) error {
 	if err != nil || finished {
 		return err
 	}
+	if err := i.survey(ctx); err != nil {
+		return err
+	}
 	if !i.config.newTimes {
 		if err := i.checkTimes(ctx); err != nil {
 			return err
 		}
-	}
-	if err := i.survey(ctx); err != nil {
-		return err
 	}
 	i.tell()
 	if i.file.Events == 0 {
@@ -222,8 +225,8 @@ func (i *importer) checkTimes(ctx context.Context) error {
 	if i.file.LatestTime.After(now.Add(transfer.TimeSlack)) {
 		return &ImportTimeError{Time: i.file.LatestTime, Store: now.UTC(), reason: "is ahead of the server's clock"}
 	}
-	if i.events == 0 && i.file.Events > 0 {
-		return behind(i.file.FirstTime, latest)
+	if i.fresh != nil {
+		return behind(*i.fresh, latest)
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,8 +29,7 @@ type chunk struct {
 	rows   []byte
 	ends   []int // of each row
 	places []place
-	first  time.Time // recorded
-	err    error     // of the file, behind the chunk before
+	err    error // of the file, behind the chunk before
 }
 
 // copyHeader is that of the binary form, without flags and extension.
@@ -41,9 +40,6 @@ func (c *chunk) reset() {
 }
 
 func (c *chunk) add(r *transfer.Row, times, sum bool) {
-	if len(c.places) == 0 {
-		c.first = r.RecordedTime
-	}
 	columns := 10
 	if times {
 		columns++
@@ -202,7 +198,7 @@ func (i *importer) commit(ctx context.Context, c *chunk) error {
 }
 
 func (i *importer) write(ctx context.Context, tx pgx.Tx, c *chunk, events int64) (skipped int64, err error) {
-	rows, want := c.rows, int64(len(c.places))
+	rows, want, first := c.rows, int64(len(c.places)), 0
 	if i.config.skip {
 		same, _, err := i.storedAt(ctx, tx, c.places) // what is different runs into the unique key
 		if err != nil {
@@ -210,6 +206,7 @@ func (i *importer) write(ctx context.Context, tx pgx.Tx, c *chunk, events int64)
 		}
 		rows, skipped = c.without(same)
 		want -= skipped
+		first = max(0, slices.Index(same, false))
 	}
 	tag, err := tx.Exec(ctx, i.db.sql(noteImportSQL), i.file.SHA256[:], i.file.Header.Store, i.events, events, skipped, i.file.Events)
 	if err != nil {
@@ -227,7 +224,7 @@ func (i *importer) write(ctx context.Context, tx pgx.Tx, c *chunk, events int64)
 	} else {
 		latest, _, err := i.latestTime(ctx, tx)
 		if err == nil {
-			err = behind(c.first, latest)
+			err = behind(c.places[first].at, latest)
 		}
 		if err != nil {
 			return 0, err

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -67,6 +68,7 @@ type place struct {
 	stream  event.Stream
 	version event.Version
 	first   bool // of its stream in the file
+	at      time.Time
 
 	id          event.ID
 	name        string
@@ -78,7 +80,7 @@ type place struct {
 
 func placeOf(r *transfer.Row, sum bool) place {
 	p := place{
-		stream: r.Stream, version: r.Version, first: r.First,
+		stream: r.Stream, version: r.Version, first: r.First, at: r.RecordedTime,
 		id: r.ID, name: r.Name, schema: r.Schema, contentType: r.ContentType, closes: r.Closes,
 	}
 	if sum {
@@ -170,6 +172,10 @@ func (i *importer) compare(ctx context.Context, batch []place) (first *StreamExi
 			}
 		}
 		batch = left
+	}
+	if i.fresh == nil && len(batch) > 0 {
+		at := batch[0].at
+		i.fresh = &at
 	}
 	if i.config.continued { // else no stream has any
 		taken, err := i.takenIDs(ctx, batch)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/event"
@@ -345,7 +346,7 @@ func TestImportSkipsWhatIsStored(t *testing.T) {
 	longer := exported{events: 12_000, streams: 10}.checked(t)
 	wantImportError(t, db, longer, "import: stream order-0 exists up to version 601, the file has it from 1 (10 in all): nothing was stored: "+
 		"skip stored events if they are the same (--skip-stored), or import into another store")
-	got := importAll(t, db, longer, postgres.WithSkippedStored(), postgres.WithNewTimes())
+	got := importAll(t, db, longer, postgres.WithSkippedStored()) // with its times: those that are skipped do not count
 	if want := (postgres.ImportResult{Stored: 5_995, Skipped: 6_005, Total: 12_000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -356,7 +357,7 @@ func TestImportSkipsWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := signed(t, strings.Replace(string(text), `{"n":11999,`, `{"n":11998,`, 1))
-	wantImportError(t, db, changed, "import: stream order-9 has another event at version 1200 (1 in all): nothing was stored: the histories differ, import into another store", postgres.WithSkippedStored(), postgres.WithNewTimes())
+	wantImportError(t, db, changed, "import: stream order-9 has another event at version 1200 (1 in all): nothing was stored: the histories differ, import into another store", postgres.WithSkippedStored())
 	if n := count(t, pool, "events"); n != 12_000 {
 		t.Errorf("%d events: something was stored", n)
 	}
@@ -491,6 +492,33 @@ func TestImportOptions(t *testing.T) {
 	}
 	if _, err := missing.Export(t.Context(), io.Discard); !errors.Is(err, postgres.ErrNotMigrated) {
 		t.Error(err)
+	}
+}
+
+// COPY, and what is around it, does not depend on how pgx asks for types.
+func TestImportInEveryMode(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		config, err := pgxpool.ParseConfig(postgrestest.URL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.ConnConfig.DefaultQueryExecMode = mode
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		db := postgres.New(pool)
+		importAll(t, db, exported{events: 50, streams: 5}.checked(t))
+		importAll(t, db, exported{events: 50, streams: 5, from: 11}.checked(t), postgres.WithContinuedStreams(), postgres.WithNewTimes())
+		longer := exported{events: 150, streams: 5}.checked(t)
+		if _, err := db.Import(t.Context(), longer, postgres.WithSkippedStored()); !errors.Is(err, postgres.ErrStreamExists) { // the ids differ
+			t.Errorf("%v: %v", mode, err)
+		}
+		if n := count(t, pool, "events"); n != 100 {
+			t.Errorf("%v: %d events, want 100", mode, n)
+		}
 	}
 }
 

@@ -198,7 +198,7 @@ func (p *parser) line(line []byte, row *Row) (t *trailer, err *Error) {
 }
 
 func (p *parser) field(key []byte, row *Row, seen *int) (err *Error) {
-	field := 0
+	var field int
 	switch string(key) {
 	case "position":
 		field = fieldPosition

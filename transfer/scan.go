@@ -122,21 +122,21 @@ func (s *scanner) text() ([]byte, *Error) {
 // escaped reads on from the first escape of a string that began at start.
 func (s *scanner) escaped(start int) ([]byte, *Error) {
 	begin := len(s.scratch)
-	out := append(s.scratch, s.b[start:s.i]...)
+	s.scratch = append(s.scratch, s.b[start:s.i]...)
 	for s.i < len(s.b) {
 		c := s.b[s.i]
 		switch {
 		case c == '"':
 			s.i++
-			s.scratch = out
-			if !utf8.Valid(out[begin:]) {
-				return nil, refuse("not valid UTF-8: %s", shown(out[begin:]))
+			text := s.scratch[begin:]
+			if !utf8.Valid(text) {
+				return nil, refuse("not valid UTF-8: %s", shown(text))
 			}
-			return out[begin:], nil
+			return text, nil
 		case c < ' ':
 			return nil, s.unexpected("want control characters to be escaped")
 		case c != '\\':
-			out = append(out, c)
+			s.scratch = append(s.scratch, c)
 			s.i++
 			continue
 		}
@@ -146,23 +146,23 @@ func (s *scanner) escaped(start int) ([]byte, *Error) {
 		s.i += 2
 		switch c := s.b[s.i-1]; c {
 		case '"', '\\', '/':
-			out = append(out, c)
+			s.scratch = append(s.scratch, c)
 		case 'b':
-			out = append(out, '\b')
+			s.scratch = append(s.scratch, '\b')
 		case 'f':
-			out = append(out, '\f')
+			s.scratch = append(s.scratch, '\f')
 		case 'n':
-			out = append(out, '\n')
+			s.scratch = append(s.scratch, '\n')
 		case 'r':
-			out = append(out, '\r')
+			s.scratch = append(s.scratch, '\r')
 		case 't':
-			out = append(out, '\t')
+			s.scratch = append(s.scratch, '\t')
 		case 'u':
 			r, err := s.unicode()
 			if err != nil {
 				return nil, err
 			}
-			out = utf8.AppendRune(out, r)
+			s.scratch = utf8.AppendRune(s.scratch, r)
 		default:
 			s.i--
 			return nil, s.unexpected("want an escape of JSON")

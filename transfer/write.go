@@ -173,10 +173,11 @@ type encoder struct {
 }
 
 func (e *encoder) write(line []byte) error {
-	e.line = append(line, '\n')
-	_, _ = e.sum.Write(e.line) // never fails
-	e.written += int64(len(e.line))
-	_, err := e.w.Write(e.line)
+	line = append(line, '\n')
+	e.line = line            // its room is used again
+	_, _ = e.sum.Write(line) // never fails
+	e.written += int64(len(line))
+	_, err := e.w.Write(line)
 	return err
 }
 
@@ -194,7 +195,8 @@ func (e *encoder) event(r *event.Recorded) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", r, err)
 	}
-	b := append(e.line[:0], `{"position":`...)
+	b := e.line[:0]
+	b = append(b, `{"position":`...)
 	b = strconv.AppendInt(b, int64(r.Position), 10)
 	b = append(b, `,"stream":`...)
 	b = appendText(b, r.Stream.String())
