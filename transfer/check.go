@@ -21,6 +21,9 @@ const DefaultMaxBytes = 64 << 30
 // CheckOption changes what Check accepts.
 type CheckOption func(*checkConfig) error
 
+// maxFirsts is how many first events of streams are kept in memory: about 12 MiB.
+const maxFirsts = 32 << 10
+
 type checkConfig struct {
 	maxBytes int64
 	dir      string
@@ -83,6 +86,9 @@ type Checked struct {
 	first bits   // by line: the first of its stream
 	later bits   // by line: of a stream that does not begin at version 1
 	marks []mark // the ends of chunks
+	// firsts are the first events, if they are few enough and no stream begins
+	// later: then FirstRows needs no file.
+	firsts []Row
 	// plain: all metadata are spelled as they are stored.
 	plain bool
 }
@@ -105,6 +111,7 @@ func Check(ctx context.Context, src Source, opts ...CheckOption) (*Checked, erro
 		}
 	}
 	c.parser.strict = true
+	c.streams = map[event.Stream]struct{}{}
 	c.versions = sorter{dir: c.config.dir, most: c.config.sorted}
 	c.ids = sorter{dir: c.config.dir, most: c.config.sorted}
 	defer c.versions.close()
@@ -127,6 +134,7 @@ type checker struct {
 	versions  sorter // stream, line, version, closes
 	ids       sorter // stream, id, line
 	row       Row
+	streams   map[event.Stream]struct{} // those in out.firsts; nil: there are too many
 }
 
 // scan looks at each line by itself, and at what the lines have in common that
@@ -257,6 +265,7 @@ func (c *checker) event(row *Row) error {
 	}
 	c.out.Events++
 	c.out.LastPosition = row.Position
+	c.keepFirst(row)
 
 	sum := sha256.Sum256([]byte(row.Stream.String()))
 	var r record
@@ -272,6 +281,25 @@ func (c *checker) event(row *Row) error {
 	copy(r[16:32], row.ID[:])
 	binary.BigEndian.PutUint64(r[32:], uint64(row.Line))
 	return c.ids.add(r)
+}
+
+// keepFirst remembers the first events of streams, until there are too many, or
+// one is not the first of its stream ever.
+func (c *checker) keepFirst(row *Row) {
+	if c.streams == nil {
+		return
+	}
+	if _, ok := c.streams[row.Stream]; ok {
+		return
+	}
+	if len(c.streams) == maxFirsts || row.Version != 1 {
+		c.streams, c.out.firsts = nil, nil
+		return
+	}
+	c.streams[row.Stream] = struct{}{}
+	c.out.firsts = append(c.out.firsts, Row{
+		Line: row.Line, Position: row.Position, Stream: row.Stream, Version: row.Version, ID: row.ID, RecordedTime: row.RecordedTime, First: true,
+	})
 }
 
 // prepare holds an event against every limit of an append.

@@ -21,8 +21,19 @@ func (f *Checked) Rows(ctx context.Context, after int64) iter.Seq2[*Row, error] 
 
 // FirstRows is Rows for the first event of each stream, and for all events of the
 // streams that do not begin at version 1: what there is to compare with a store.
+// Of these rows Line, Position, Stream, Version, ID, RecordedTime and First are
+// set, and Checked is not. It reads the file only if there are many.
 func (f *Checked) FirstRows(ctx context.Context, after int64) iter.Seq2[*Row, error] {
-	return f.rows(ctx, func(line int64) bool { return line > after+1 && (f.first.has(line) || f.later.has(line)) })
+	if f.firsts == nil {
+		return f.rows(ctx, func(line int64) bool { return line > after+1 && (f.first.has(line) || f.later.has(line)) })
+	}
+	return func(yield func(*Row, error) bool) {
+		for _, r := range f.firsts {
+			if r.Line > after+1 && !yield(&r, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (f *Checked) rows(ctx context.Context, want func(line int64) bool) iter.Seq2[*Row, error] {

@@ -306,6 +306,42 @@ func TestSpilledRecords(t *testing.T) {
 	}
 }
 
+// The first events come from memory while they are few, else from the file.
+func TestFirstRows(t *testing.T) {
+	t.Parallel()
+	firsts := func(content string, after int64) (out []string) {
+		f, err := transfer.Check(ctx(t), text(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r, err := range f.FirstRows(ctx(t), after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, fmt.Sprintf("%d %s@%d %v", r.Line, r.Stream, r.Version, r.First))
+		}
+		return out
+	}
+	few := file(line(1, "order-1", 1), line(2, "order-2", 1), line(3, "order-1", 2), line(4, "order-3", 1))
+	if diff := cmp.Diff([]string{"2 order-1@1 true", "3 order-2@1 true", "5 order-3@1 true"}, firsts(few, 0)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"5 order-3@1 true"}, firsts(few, 2)); diff != "" {
+		t.Error(diff)
+	}
+	later := file(line(1, "order-1", 1), line(2, "order-2", 4), line(3, "order-1", 2), line(4, "order-2", 5))
+	if diff := cmp.Diff([]string{"2 order-1@1 true", "3 order-2@4 true", "5 order-2@5 false"}, firsts(later, 0)); diff != "" {
+		t.Error(diff)
+	}
+	var lines []string
+	for i := range 40_000 {
+		lines = append(lines, line(i+1, fmt.Sprintf("order-%d", i), 1))
+	}
+	if got := firsts(file(lines...), 0); len(got) != 40_000 || got[39_999] != "40001 order-39999@1 true" {
+		t.Errorf("%d first rows", len(got))
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	if _, err := transfer.Check(ctx(t), text(""), transfer.WithMaxBytes(0)); err == nil || err.Error() != "option WithMaxBytes: 0: want at least 1" {
