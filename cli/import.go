@@ -61,7 +61,7 @@ func (a *app) importCommand() *cobra.Command {
 or gzip; "-" is standard input, which is copied to a temporary file first.
 
 The whole file is checked before anything is stored, and refused as a whole, with the line and the reason.
-Then the events are stored in chunks of up to 5000. An import that was interrupted in any way goes on behind its
+Then the events are stored in chunks of up to 10,000. An import that was interrupted in any way goes on behind its
 last chunk when it is given the same file again, and does nothing when all of it is in.
 
 Streams that exist are refused, unless --continue lets the file go on where they end, or --skip-stored passes

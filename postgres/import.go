@@ -93,7 +93,7 @@ type ImportResult struct {
 
 // Import stores the events of a checked file behind the log: at new positions, in
 // the order of the file, with everything else as it is there. It uses COPY, in
-// chunks of up to 5000 events or 8 MiB. Each chunk is a transaction of its own
+// chunks of up to 10,000 events or 8 MiB. Each chunk is a transaction of its own
 // together with a note how far the file has come, so an import that ended in any
 // way goes on behind its last chunk when it is called again with the same
 // content, and does nothing when all of it is in. Readers see whole chunks.

@@ -57,7 +57,7 @@ func TestFaultImportIsResumed(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	db := postgres.New(pool)
-	path := exported{events: 38_000, streams: 300}.write(t)
+	path := exported{events: 78_000, streams: 300}.write(t)
 	f := checkedFile(t, path)
 	points := []string{"postgres.import.copied:1", "postgres.import.committed:1", "", "postgres.import.copied:2"}
 	kills, noted := 0, int64(0)

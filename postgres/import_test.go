@@ -215,8 +215,8 @@ func TestImportIsResumed(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := postgres.New(pool)
-	f := exported{events: 12_000, streams: 70}.checked(t)
-	for _, want := range []int64{5000, 10_000} {
+	f := exported{events: 22_000, streams: 70}.checked(t)
+	for _, want := range []int64{10_000, 20_000} {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := db.Import(ctx, f, postgres.WithImportProgress(func(p postgres.ImportProgress) {
 			if p.Events == want {
@@ -230,12 +230,12 @@ func TestImportIsResumed(t *testing.T) {
 			t.Fatalf("%d events, want %d", n, want)
 		}
 	}
-	if got, want := importAll(t, db, f), (postgres.ImportResult{Stored: 2000, Before: 10_000, Total: 12_000}); got != want {
+	if got, want := importAll(t, db, f), (postgres.ImportResult{Stored: 2000, Before: 20_000, Total: 22_000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	holdsFile(t, db, f)
 	for range 2 { // now there is nothing to do
-		if got, want := importAll(t, db, f), (postgres.ImportResult{Before: 12_000, Total: 12_000}); got != want {
+		if got, want := importAll(t, db, f), (postgres.ImportResult{Before: 22_000, Total: 22_000}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestTwoImportsOfOneFile(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := postgres.New(pool)
-	f := exported{events: 22_000, streams: 70}.checked(t)
+	f := exported{events: 42_000, streams: 70}.checked(t)
 	var wg sync.WaitGroup
 	errs := make([]error, 3)
 	for i := range errs {
@@ -369,24 +369,24 @@ func TestImportIsOvertakenByAnAppend(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := postgres.New(pool)
-	f := exported{events: 12_000, streams: 10}.checked(t)
+	f := exported{events: 22_000, streams: 10}.checked(t)
 	_, err := db.Import(t.Context(), f, postgres.WithNewTimes(), postgres.WithImportProgress(func(p postgres.ImportProgress) {
-		if p.Events == 5000 {
-			if _, err := db.Append(t.Context(), order("3"), eventstore.Exactly(500), event.Raw{Name: "order.noted", Schema: 1, ContentType: "text/plain"}); err != nil {
+		if p.Events == 10_000 {
+			if _, err := db.Append(t.Context(), order("3"), eventstore.Exactly(1000), event.Raw{Name: "order.noted", Schema: 1, ContentType: "text/plain"}); err != nil {
 				t.Error(err)
 			}
 		}
 	}))
-	want := "import: stream order-3 has another event at version 501: somebody appended to it meanwhile, 5000 events of the file are in and stay"
+	want := "import: stream order-3 has another event at version 1001: somebody appended to it meanwhile, 10000 events of the file are in and stay"
 	if err == nil || err.Error() != want || !errors.Is(err, eventstore.ErrConflict) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	if n := count(t, pool, "events"); n != 5001 {
+	if n := count(t, pool, "events"); n != 10_001 {
 		t.Errorf("%d events, want the first chunk and the append", n)
 	}
 	var events int64
-	if err := pool.QueryRow(t.Context(), `SELECT events FROM annals.imports WHERE finished_at IS NULL`).Scan(&events); err != nil || events != 5000 {
-		t.Errorf("the note says %d events, %v, want 5000", events, err)
+	if err := pool.QueryRow(t.Context(), `SELECT events FROM annals.imports WHERE finished_at IS NULL`).Scan(&events); err != nil || events != 10_000 {
+		t.Errorf("the note says %d events, %v, want 10000", events, err)
 	}
 	wantImportError(t, db, f, want, postgres.WithNewTimes())
 }
@@ -436,19 +436,19 @@ func TestImportTimes(t *testing.T) {
 		}
 	}
 	// An append in between has a later time than the rest of the file.
-	f := exported{events: 6000, streams: 10, category: "busy"}.checked(t)
+	f := exported{events: 11_000, streams: 10, category: "busy"}.checked(t)
 	empty := postgres.New(postgrestest.Pool(t))
 	_, err = empty.Import(t.Context(), f, postgres.WithImportProgress(func(p postgres.ImportProgress) {
-		if p.Events == 5000 {
+		if p.Events == 10_000 {
 			if _, err := empty.Append(t.Context(), order("1"), eventstore.None(), event.Raw{Name: "order.noted", Schema: 1, ContentType: "text/plain"}); err != nil {
 				t.Error(err)
 			}
 		}
 	}))
-	if err == nil || !errors.Is(err, postgres.ErrImportTime) || !strings.Contains(err.Error(), ", 5000 events of the file are in: give") {
+	if err == nil || !errors.Is(err, postgres.ErrImportTime) || !strings.Contains(err.Error(), ", 10000 events of the file are in: give") {
 		t.Error(err)
 	}
-	if got, want := importAll(t, empty, f, postgres.WithNewTimes()), (postgres.ImportResult{Stored: 1000, Before: 5000, Total: 6000}); got != want {
+	if got, want := importAll(t, empty, f, postgres.WithNewTimes()), (postgres.ImportResult{Stored: 1000, Before: 10_000, Total: 11_000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -458,20 +458,20 @@ func TestImportOfAFileThatChanges(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := postgres.New(pool)
-	path := exported{events: 12_000, streams: 10}.write(t)
+	path := exported{events: 22_000, streams: 10}.write(t)
 	f := checkedFile(t, path)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, bytes.Replace(text, []byte(`{"n":7000,`), []byte(`{"n":7001,`), 1), 0o600); err != nil {
+	if err := os.WriteFile(path, bytes.Replace(text, []byte(`{"n":17000,`), []byte(`{"n":17001,`), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	err = wantImportError(t, db, f, "import: read file: file changed since it was checked")
 	if !errors.Is(err, transfer.ErrChanged) {
 		t.Error(err)
 	}
-	if n := count(t, pool, "events"); n%5000 != 0 || n > 5000 {
+	if n := count(t, pool, "events"); n%10_000 != 0 || n > 10_000 {
 		t.Errorf("%d events are stored, want none of the changed chunk", n)
 	}
 	if err := os.WriteFile(path, text, 0o600); err != nil {

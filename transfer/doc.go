@@ -77,7 +77,7 @@ const (
 
 	// A chunk is what an import commits together: as many events or bytes of
 	// lines, whichever comes first.
-	chunkEvents = 5000
+	chunkEvents = 10_000
 	chunkBytes  = 8 << 20
 )
 
