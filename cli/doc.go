@@ -1,5 +1,6 @@
 // Package cli holds the commands of annals: migrate a database and give roles
-// their rights, look for what is wrong, look at streams and at the log. The program cmd/annals is ten lines over it.
+// their rights, look for what is wrong, look at streams and at the log, export and
+// import it. The program cmd/annals is ten lines over it.
 //
 // # Usage
 //
@@ -10,8 +11,8 @@
 //	root.AddCommand(cli.New(cli.WithPool(openPool), cli.WithSchema("orders")))
 //	os.Exit(cli.Execute(ctx, root))
 //
-// Commands: migrate, roles, doctor, stream ls, stream show, log, version. Without
-// WithPool the database is the one of --database-url, else of the environment variable
+// Commands: migrate, roles, doctor, verify, stream ls, stream show, log, export,
+// import, version. Without WithPool the database is the one of --database-url, else of the environment variable
 // DATABASE_URL.
 //
 // # Output
@@ -43,5 +44,7 @@
 //
 // Commands that read check first that the schema is migrated; an error that says
 // it is not matches postgres.ErrNotMigrated. --timeout bounds a command as a
-// whole; with log --follow it bounds each read.
+// whole; with log --follow it bounds each read, with export and import each page
+// or chunk. Long commands tell standard error how far they have come: a bar on a
+// terminal, elsewhere a line every ten seconds.
 package cli

@@ -26,3 +26,6 @@ var (
 
 // EscapeJSON is escapeJSON on strings.
 func EscapeJSON(s string) string { return string(escapeJSON([]byte(s))) }
+
+// ProgressText is progressText.
+var ProgressText = progressText

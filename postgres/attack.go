@@ -46,7 +46,9 @@ var attacks = []attack{
 	{what: "insert an event without append_v1", try: `INSERT INTO {{schema}}.events (` + eventColumnsGiven + `) SELECT ` + oneEvent + ` WHERE false`, may: []Role{RoleImport}},
 	{what: "insert an event through the view", try: `INSERT INTO {{schema}}.events_readable (version, name, schema_version, event_id) SELECT 1, 'order.noted', 1, gen_random_uuid() WHERE false`},
 	{what: "choose a position", try: `INSERT INTO {{schema}}.events (position, ` + eventColumnsGiven + `) OVERRIDING SYSTEM VALUE SELECT -5, ` + oneEvent + ` WHERE false`},
-	{what: "choose a recorded time", try: `INSERT INTO {{schema}}.events (recorded_at, ` + eventColumnsGiven + `) SELECT '1999-01-01', ` + oneEvent + ` WHERE false`},
+	{what: "choose a recorded time", try: `INSERT INTO {{schema}}.events (recorded_at, ` + eventColumnsGiven + `) SELECT '1999-01-01', ` + oneEvent + ` WHERE false`, may: []Role{RoleImport}},
+	{what: "note an import", try: `UPDATE {{schema}}.imports SET events = 0 WHERE false`, may: []Role{RoleImport}},
+	{what: "forget an import", try: `DELETE FROM {{schema}}.imports WHERE false`},
 	{what: "append", try: `SELECT {{schema}}.append_v1('order', 'o', 'exact', 99, '{}', '{}', '{}', '{}', '{}', '{}', false, false)`, ask: calls("append_v1"), may: []Role{RoleAppend}},
 	{what: "append to several streams", try: `SELECT {{schema}}.append_all_v1('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', true)`, ask: calls("append_all_v1"), may: []Role{RoleAppend}},
 

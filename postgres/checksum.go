@@ -2,16 +2,37 @@ package postgres
 
 import (
 	"crypto/sha256"
-	"fmt"
+	"hash"
+	"strconv"
 
-	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/transfer"
 )
 
-// checksum is checksum_v1 of migrations/001_events.sql.
-func checksum(s event.Stream, v event.Version, r event.Raw, metadata []byte) []byte {
-	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%s\x1f%s\x1f%d\x1f%s\x1f%s\x1f%d\x1f%s\x1f%t\x1f%d\x1f", s.Category, s.ID, v, r.Metadata.ID, r.Name, r.Schema, r.ContentType, r.Closes, len(metadata))
-	_, _ = h.Write(metadata) // a hash returns no error
-	_, _ = h.Write(r.Payload)
-	return h.Sum(nil)[:8]
+// summer computes checksum_v1 of migrations/001_events.sql.
+type summer struct {
+	hash hash.Hash
+	buf  []byte
+}
+
+// append appends the checksum of a row.
+func (s *summer) append(b []byte, r *transfer.Row) []byte {
+	const tab = '\x1f'
+	if s.hash == nil {
+		s.hash = sha256.New()
+	}
+	s.hash.Reset()
+	t := append(append(s.buf[:0], r.Stream.Category...), tab)
+	t = append(append(t, r.Stream.ID...), tab)
+	t = append(strconv.AppendInt(t, int64(r.Version), 10), tab)
+	t = append(t, r.ID.String()...)
+	t = append(append(append(t, tab), r.Name...), tab)
+	t = append(strconv.AppendInt(t, int64(r.Schema), 10), tab)
+	t = append(append(t, r.ContentType...), tab)
+	t = append(strconv.AppendBool(t, r.Closes), tab)
+	t = append(strconv.AppendInt(t, int64(len(r.Metadata)), 10), tab)
+	s.buf = t
+	_, _ = s.hash.Write(t) // a hash returns no error
+	_, _ = s.hash.Write(r.Metadata)
+	_, _ = s.hash.Write(r.Payload)
+	return append(b, s.hash.Sum(t[:0])[:8]...)
 }

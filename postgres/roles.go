@@ -49,8 +49,10 @@ var rights = []struct {
 	{"INSERT, UPDATE ON {{schema}}.checkpoints", []Role{RoleWork}},
 	{"EXECUTE ON FUNCTION {{schema}}.publish_mark_v1", []Role{RoleWork}},
 
-	// Column by column: not the position, nor the recorded time.
-	{"INSERT (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, checksum) ON {{schema}}.events", []Role{RoleImport}},
+	// Column by column: not the position. Import keeps the recorded time of the file
+	// where it does not go back.
+	{"INSERT (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, checksum, recorded_at) ON {{schema}}.events", []Role{RoleImport}},
+	{"SELECT, INSERT, UPDATE ON {{schema}}.imports", []Role{RoleImport}},
 }
 
 var everybody = []Role{RoleRead, RoleAppend, RoleWork, RoleImport}

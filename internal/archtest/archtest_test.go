@@ -25,6 +25,10 @@ var allowed = map[string]string{
 	"projection": "codec event eventstore worker",
 	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
+	// the log as a file: read with distrust before any store sees it, by programs
+	// that link no driver
+	"transfer": "event eventstore github.com/google/uuid",
+
 	// test kits
 	"codec/codectest":           "codec event",
 	"eventstore/eventstoretest": "event eventstore",
@@ -36,7 +40,7 @@ var allowed = map[string]string{
 
 	// adapters
 	"memory":    "bus event eventstore worker",
-	"postgres":  "event eventstore worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
+	"postgres":  "event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
 	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
 
 	// environments for examples and tests
@@ -52,7 +56,7 @@ var allowed = map[string]string{
 	"internal/wireproxy": "github.com/jackc/pgx/v5/pgproto3",
 
 	// the benchmark: the store beside statements by hand
-	"internal/bench": "event eventstore internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
+	"internal/bench": "event eventstore internal/devenv postgres transfer github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
 }
 
 // mayImportAnything are the programs and what they are made of.

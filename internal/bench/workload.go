@@ -100,6 +100,7 @@ func workloads() []workload {
 		tail("tail/1000-per-second", false, bar{most: 10}),
 		tail("tail/other-database", true, bar{most: 10}),
 		mixed(bar{ratio: 0.9}),
+		imports(func(l *lab) int { return l.events }, bar{ratio: 0.8}),
 		transaction("transaction/60000-appends", 1, func(l *lab) int { return l.inOne }),
 		transaction("transaction/12x2000", 12, func(l *lab) int { return l.inTwelve }),
 	}
