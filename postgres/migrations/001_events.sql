@@ -3,10 +3,12 @@
 -- Safe while an old version is live: it only creates. Nothing to build
 -- concurrently first.
 
--- Which server this is, and which life of it: the cluster, the database in it, and
--- the timeline, which a failover and a restore to a point in time change. A dump
--- that is loaded elsewhere has another cluster or another database. A crash and a
--- restart change nothing. A replica is another one than the primary it may become.
+-- Who holds the log: the cluster, the database in it, the table in that, and the
+-- timeline, which a failover and a restore to a point in time change. A dump that
+-- is loaded elsewhere has another cluster or another database, one that is loaded
+-- in place another table. A crash and a restart change nothing; nor does an older
+-- copy of the files, which served_since tells. A replica is another holder than the
+-- primary it may become.
 CREATE FUNCTION {{schema}}.server_v1() RETURNS text
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -14,6 +16,7 @@ AS $$
 SELECT concat_ws('/',
     (SELECT c.system_identifier FROM pg_control_system() c),
     (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+    to_regclass('{{schema}}.events')::oid,
     CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END)
 $$;
 
@@ -35,11 +38,8 @@ CREATE TABLE {{schema}}.lineage (
     CONSTRAINT lineage_pkey PRIMARY KEY (generation),
     CONSTRAINT lineage_starts_at_1 CHECK (generation >= 1)
 );
-COMMENT ON TABLE {{schema}}.lineage IS 'Which servers have held this log. A new incarnation is a history that some reader had to be set back for.';
+COMMENT ON TABLE {{schema}}.lineage IS 'Which servers have held this log, whose name is its incarnation.';
 COMMENT ON COLUMN {{schema}}.lineage.since IS 'Every position up to it holds what it held in the generation before.';
-
-INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
-SELECT 1, gen_random_uuid(), {{schema}}.server_v1(), 0;
 
 -- 2^48-1: positions share a lock key with the 15 bits of the namespace.
 -- CACHE 1: a session that hands out old numbers breaks the order of the log.
@@ -63,6 +63,10 @@ CREATE TABLE {{schema}}.events (
 );
 COMMENT ON TABLE {{schema}}.events IS 'The log. Rows are only ever inserted, by append_v1 and append_all_v1.';
 COMMENT ON COLUMN {{schema}}.events.closes IS 'No event can follow this one in its stream.';
+
+-- Now that there is a log to be held.
+INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
+SELECT 1, gen_random_uuid(), {{schema}}.server_v1(), 0;
 
 -- For reads by category and name. Each pair is a run of positions of its own,
 -- and the pairs themselves are found by jumping from one to the next.
