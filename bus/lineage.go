@@ -57,7 +57,7 @@ func (r *relayRun) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.compare(ctx, ids)
+	return r.compare(ctx, ids, resumed.Position)
 }
 
 // sent is an event that a topic has.
@@ -66,20 +66,19 @@ type sent struct {
 	id       event.ID
 }
 
-// compare holds what the topics have behind the mark against the log. Messages
+// compare holds what the topics have behind a position against the log. Messages
 // without the headers of MessageOf are passed over, and so are those of former
 // incarnations: Rewind dealt with them when the present one began.
 //
 // It goes back in a partition until it has seen twice a batch of messages that do
-// not lie behind the mark. Those are not all: of two relays at once, or one that
-// was killed, messages of one batch may lie before such as are at or before the
-// mark.
-func (r *relayRun) compare(ctx context.Context, topics map[string]string) error {
+// not lie behind the position. The first such is not the last: of two relays at
+// once, or one that was killed, messages of one batch may lie before those of a
+// later one that came less far.
+func (r *relayRun) compare(ctx context.Context, topics map[string]string, after event.Position) error {
 	if sabotage.NoLineage {
 		return nil
 	}
-	mark := r.marks[logPart]
-	lineage, err := eventstore.ParseLineage(mark.Lineage)
+	lineage, err := eventstore.ParseLineage(r.marks[logPart].Lineage)
 	if err != nil {
 		return worker.Permanent(fmt.Errorf("resume %s: the mark: %w", r.name, err))
 	}
@@ -90,7 +89,7 @@ func (r *relayRun) compare(ctx context.Context, topics map[string]string) error 
 			if partition != last {
 				last, passed = partition, 0
 			}
-			if e, ok := eventIn(m, lineage); ok && e.position > mark.Position {
+			if e, ok := eventIn(m, lineage); ok && e.position > after {
 				published, passed = append(published, e), 0
 				return true
 			}
@@ -101,7 +100,7 @@ func (r *relayRun) compare(ctx context.Context, topics map[string]string) error 
 			return fmt.Errorf("resume %s: compare topic %s with the log: %w", r.name, topic, err)
 		}
 	}
-	return r.search(ctx, published)
+	return r.search(ctx, published, after)
 }
 
 // eventIn returns the event of a message of the present incarnation.
@@ -115,7 +114,7 @@ func eventIn(m Message, lineage eventstore.Lineage) (sent, bool) {
 }
 
 // search looks for the events in the log.
-func (r *relayRun) search(ctx context.Context, published []sent) error {
+func (r *relayRun) search(ctx context.Context, published []sent, after event.Position) error {
 	slices.SortFunc(published, func(a, b sent) int {
 		return cmp.Or(cmp.Compare(a.position, b.position), bytes.Compare(a.id[:], b.id[:]))
 	})
@@ -123,8 +122,7 @@ func (r *relayRun) search(ctx context.Context, published []sent) error {
 	if len(published) == 0 {
 		return nil
 	}
-	mark := r.marks[logPart]
-	q := eventstore.LogQuery{After: mark.Position, Server: mark.Server}
+	q := eventstore.LogQuery{After: after, Server: r.marks[logPart].Server}
 	last := published[len(published)-1].position
 	for len(published) > 0 {
 		page, err := r.from.ReadLog(ctx, q)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -21,12 +22,12 @@ func (r *Relay) Lineage(ctx context.Context) (string, error) {
 }
 
 // Rewind lets a relay go on that has published events which its log has lost: it
-// begins an incarnation that shares with the one before what the mark of the
-// relay stands for, and returns that position. From there on the log is published
-// again, and consumers that were given more stop with a *worker.DivergedError; the
-// others go on. Unless forced it is refused while nothing has diverged; a relay
-// that found it in a topic which it met for the first time wants force.
-// Errors: worker.ErrNotDiverged, worker.ErrFenced if the relay runs.
+// begins an incarnation that shares with the one before what lies before the first
+// of them, and returns that position. From its mark on, or from before the first,
+// the log is published again. Consumers that were given more than is shared stop
+// with a *worker.DivergedError, the others go on. Unless forced it is refused while
+// nothing has diverged. Errors: worker.ErrNotDiverged, worker.ErrFenced if the relay
+// runs.
 func (r *Relay) Rewind(ctx context.Context, force bool) (event.Position, error) {
 	to, err := r.rewind(ctx, force)
 	if err != nil {
@@ -45,13 +46,15 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 		return 0, err
 	}
 	stored := marks[logPart]
-	run := relayRun{Relay: r, marks: marks}
-	err = run.resume(ctx)
-	to := stored.Position
+	run := relayRun{Relay: r, marks: maps.Clone(marks)}
+	if err = run.resume(ctx); err == nil {
+		err = run.lookAhead(ctx)
+	}
+	common := stored.Position
 	var diverged *worker.DivergedError
 	switch {
 	case errors.As(err, &diverged):
-		to = stored.Common(diverged.From - 1)
+		common = diverged.From - 1
 	case err != nil:
 		return 0, err
 	case !force:
@@ -64,14 +67,28 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 	if lineage == nil {
 		lineage = log
 	}
-	back, _ := stored.Back(to)
-	back.Lineage = append(lineage, eventstore.Generation{Incarnation: event.NewID(), Since: to}).String()
+	back, _ := stored.Back(stored.Common(common))
+	back.Lineage = append(lineage, eventstore.Generation{Incarnation: event.NewID(), Since: common}).String()
 	back.Server = log.Now().Server
 	next := worker.Checkpoint{}
 	for p, m := range marks {
-		m.Position = min(m.Position, to)
+		m.Position = min(m.Position, back.Position)
 		next[p] = m
 	}
 	next[logPart] = back
-	return to, r.from.SaveCheckpoint(ctx, r.name, next)
+	return common, r.from.SaveCheckpoint(ctx, r.name, next)
+}
+
+// lookAhead compares the topics that the relay will meet in its next page.
+func (r *relayRun) lookAhead(ctx context.Context) error {
+	mark := r.marks[logPart]
+	page, err := r.from.ReadLog(ctx, eventstore.LogQuery{After: mark.Position, Limit: r.batch, Server: mark.Server})
+	if err != nil {
+		return err
+	}
+	mapped, err := r.mapAll(page)
+	if err == nil {
+		_, _, err = r.fresh(ctx, mapped)
+	}
+	return err
 }
