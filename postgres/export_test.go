@@ -70,3 +70,6 @@ func (t *Tracker) Refresh(ctx context.Context, ask func(context.Context) (event.
 	})
 	return b.upTo, err
 }
+
+// KnowServer makes the store know who holds the log, as if it had said so.
+func (d *DB) KnowServer(server string, since time.Time) { d.life.set(server, since) }

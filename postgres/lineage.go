@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -86,9 +87,14 @@ func (d *DB) since(ctx context.Context, server string) (time.Time, error) {
 	return since, nil
 }
 
+// isOtherServer reports that a statement met another server than it was meant for.
+func isOtherServer(err error) bool {
+	return hasCode(err, codeOtherServer) || errors.Is(err, errChanged)
+}
+
 // otherServer names the sentinel if the server was found to be another one.
 func otherServer(err error) error {
-	if hasCode(err, codeOtherServer) {
+	if isOtherServer(err) {
 		return fmt.Errorf("%w: %w", eventstore.ErrOtherServer, err)
 	}
 	return err
