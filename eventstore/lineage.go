@@ -14,13 +14,14 @@ import (
 // went by. Nothing was read or changed. Compare the lineage, and go on from there.
 var ErrOtherServer = errors.New("the log is held by another server")
 
-// Generation is a time in which one server has held a log.
+// Generation is a time in which one server has held a log, from one start to the
+// next.
 type Generation struct {
 	// Incarnation names the history. It stays the same when another server takes
 	// over, as long as nothing was lost that a reader had been given already.
 	Incarnation event.ID
-	// Server is opaque: who holds the log. Of the present generation it also says since
-	// when, behind a "+": see Holder.
+	// Server is opaque: who holds the log, and since when. It changes with a failover,
+	// with a restore, and with every start.
 	Server string
 	// Since: every position up to it holds what it held in the generation before.
 	// More may be common, but that is not known.
@@ -29,9 +30,9 @@ type Generation struct {
 	Replica bool
 }
 
-// Holder returns the part of a Server that a failover and most restores change, and
-// a crash does not. The rest changes with every start: an older copy of a server
-// that is started in its place may say that it is the same holder.
+// Holder returns the part of a Server, up to a "+", that a failover and most
+// restores change, and a crash does not. An older copy of a server that is started
+// in its place may say that it is the same holder.
 func Holder(server string) string {
 	holder, _, _ := strings.Cut(server, "+")
 	return holder
@@ -50,11 +51,11 @@ func (l Lineage) Now() Generation {
 
 // Common returns the position up to which the log surely holds what it held on
 // the given server, whatever has happened since: 0 if nothing is known of the
-// server, and the highest position there is if its Holder is the present one.
+// server, and the highest position there is if it is the present one.
 func (l Lineage) Common(server string) event.Position {
 	common := event.Position(math.MaxInt64)
 	for i := len(l) - 1; i >= 0; i-- {
-		if Holder(l[i].Server) == Holder(server) {
+		if l[i].Server == server {
 			return common
 		}
 		common = min(common, l[i].Since)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -44,7 +43,7 @@ func (l *life) get() (string, time.Time) {
 }
 
 // Lineage implements eventstore.Log. The first call on a server that has taken
-// over begins a generation, if the session takes writes.
+// over, or was started again, begins a generation, if the session takes writes.
 func (d *DB) Lineage(ctx context.Context) (eventstore.Lineage, error) {
 	var (
 		incarnations [][16]byte
@@ -61,9 +60,7 @@ func (d *DB) Lineage(ctx context.Context) (eventstore.Lineage, error) {
 	for i := range l {
 		l[i] = eventstore.Generation{Incarnation: incarnations[i], Server: servers[i], Since: event.Position(sinces[i])}
 	}
-	now := &l[len(l)-1]
-	now.Replica = replica
-	now.Server += "+" + strconv.FormatInt(started.UnixMicro(), 36)
+	l[len(l)-1].Replica = replica
 	d.life.set(l.Now().Server, started)
 	return l, nil
 }

@@ -49,12 +49,11 @@ const stretch = 10_000
 // *DivergedError if the histories differ, ErrBehind, or one of the log.
 //
 // A mark that is kept beside the log has been set back together with it: of that
-// only the last events are compared. So it is for a server that was started
-// again: of a mark that is kept elsewhere, see Join, that is the last 10,000
-// positions, which show whether an older copy of the server was started. If another
-// server holds the log, a mark that is kept elsewhere is compared from the last
-// waypoint on that the lineage knows to be common, and from the beginning of the
-// log if there is none.
+// only the last events are compared. A mark that is kept elsewhere, see Join, is
+// compared from the last waypoint on that the lineage knows to be common, and from
+// the beginning of the log if there is none. When the same holder was started again
+// that is at most about the last 10,000 positions, which show whether it was an
+// older copy that was started.
 //
 // A mark that names no server, or lies before its own trail, was set by hand; it is
 // believed.
@@ -80,21 +79,22 @@ func Resume(ctx context.Context, log eventstore.Log, name string, m Mark) (Mark,
 // compare reads again what the mark stands for, as far as it is in doubt.
 func compare(ctx context.Context, log eventstore.Log, l eventstore.Lineage, name string, m Mark) error {
 	known := l.Common(m.Server)
-	quick := true // a look at the end tells whether there is a difference, not where it begins
-	switch {
-	case !isApart(log):
-		known = m.Position - 1
-	case eventstore.Holder(m.Server) == eventstore.Holder(l.Now().Server):
-		known = m.Position - stretch
-	default:
-		quick = false
-	}
-	if m.Position <= known {
+	if m.Position <= known && isApart(log) {
 		return nil
 	}
-	good, same, err := m.walk(ctx, log, l.Now(), known)
-	if err == nil && !same && quick {
-		good, same, err = m.walk(ctx, log, l.Now(), 0)
+	look := known // from where on a difference would be seen, if not where it begins
+	switch {
+	case !isApart(log):
+		look = m.Position - 1
+	case eventstore.Holder(m.Server) == eventstore.Holder(l.Now().Server):
+		look = max(known, m.Position-stretch)
+	}
+	good, same, err := m.walk(ctx, log, l.Now(), look)
+	if err == nil && !same && look != known {
+		if known >= m.Position { // then it is not
+			known = 0
+		}
+		good, same, err = m.walk(ctx, log, l.Now(), known)
 	}
 	switch {
 	case err != nil:

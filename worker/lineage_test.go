@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 
@@ -154,12 +153,12 @@ func TestResumeGoesOn(t *testing.T) {
 		"a new reader":                           {&history{lineage: servers("a+1", 0)}, worker.Mark{}, true, 0, 0},
 		"started again":                          {&history{lineage: servers("a+2", 0), events: forward}, m, false, n - 8, 20},
 		"started again, kept elsewhere":          {&history{lineage: servers("a+2", 0), events: forward}, m, true, 0, n + 1},
-		"another server":                         {&history{lineage: servers("a", 0, "b+1", 350), events: forward}, m, false, n - 8, 20},
-		"another server, kept elsewhere":         {&history{lineage: servers("a", 0, "b+1", 350), events: forward}, m, true, 200, 201},
-		"another server, all is common":          {&history{lineage: servers("a", 0, "b+1", n)}, m, true, 0, 0},
-		"of two servers ago":                     {&history{lineage: servers("a", 0, "b", n, "c+1", 390), events: forward}, m, true, 300, 101},
+		"another server":                         {&history{lineage: servers("a+1", 0, "b+1", 350), events: forward}, m, false, n - 8, 20},
+		"another server, kept elsewhere":         {&history{lineage: servers("a+1", 0, "b+1", 350), events: forward}, m, true, 200, 201},
+		"another server, all is common":          {&history{lineage: servers("a+1", 0, "b+1", n)}, m, true, 0, 0},
+		"of two servers ago":                     {&history{lineage: servers("a+1", 0, "b+1", n, "c+1", 390), events: forward}, m, true, 300, 101},
 		"nothing is known of the server":         {&history{lineage: servers("x", 0, "c+1", n), events: forward}, m, true, 0, n + 1},
-		"a replica that has it":                  {&history{lineage: eventstore.Lineage{{Server: "a"}, {Server: "r+1", Since: 350, Replica: true}}, events: forward}, m, true, 200, 201},
+		"a replica that has it":                  {&history{lineage: eventstore.Lineage{{Server: "a+1"}, {Server: "r+1", Since: 350, Replica: true}}, events: forward}, m, true, 200, 201},
 		"a mark behind the last event":           {&history{lineage: servers("b+1", 0), events: append(from(1, 20), at(31))}, empty, true, 0, 21},
 		"a mark behind the last event, beside":   {&history{lineage: servers("b+1", 0), events: append(from(1, 20), at(31))}, empty, false, 0, 21},
 		"pages that end behind their events":     {&history{lineage: servers("b+1", 0), events: append(from(1, 20), at(31)), page: 3, empty: true}, empty, true, 0, 21},
@@ -288,7 +287,7 @@ func TestResumeNamesTheFirstDifference(t *testing.T) {
 func TestResumeOfAReplicaThatIsBehind(t *testing.T) {
 	t.Parallel()
 	m := given("a+1", 7, from(1, 20)...)
-	log := &history{lineage: eventstore.Lineage{{Server: "a"}, {Server: "r+1", Replica: true}}, events: from(1, 12)}
+	log := &history{lineage: eventstore.Lineage{{Server: "a+1"}, {Server: "r+1", Replica: true}}, events: from(1, 12)}
 	_, err := resume(log.apart(), m)
 	if want := "resume totals: compare with the log at position 12 of 20: replica is behind the checkpoint"; !errors.Is(err, worker.ErrBehind) || err.Error() != want {
 		t.Errorf("Resume = %v, want %s", err, want)
@@ -404,13 +403,17 @@ func TestMarkReached(t *testing.T) {
 	}
 }
 
-func TestCommonIsNotExceeded(t *testing.T) {
+// It was down while an older copy of the server was started, which has failed over
+// since: that it knows the holder says nothing.
+func TestResumeStopsAfterAnOlderCopyHasFailedOver(t *testing.T) {
 	t.Parallel()
-	l := servers("a", 0, "b+9", 70)
-	if got := l.Common("a+5"); got != 70 {
-		t.Errorf("Common = %d, want 70: whatever life of the holder", got)
-	}
-	if got := l.Common("b+8"); got != math.MaxInt64 {
-		t.Errorf("Common = %d, want all: the same holder", got)
+	m := given("a+1", 7, from(1, 400)...)
+	for name, l := range map[string]eventstore.Lineage{
+		"it had begun when the copy was made": servers("a+1", 0, "a+2", 250, "b+1", 450),
+		"it had not":                          servers("a+0", 0, "a+2", 250, "b+1", 450),
+	} {
+		_, err := resume((&history{lineage: l, events: append(from(1, 300), many(301, 500)...)}).apart(), m)
+		t.Log(name)
+		wantDiverged(t, err, m, 301)
 	}
 }

@@ -114,7 +114,9 @@ func RewindParts(ctx context.Context, store Checkpoints, name, lineage string, f
 		return fail(err)
 	}
 	for _, part := range parts {
-		c[part] = c[part] // one that was not there begins at zero
+		if _, ok := c[part]; !ok {
+			c[part] = Mark{}
+		}
 	}
 	for _, part := range slices.Sorted(maps.Keys(c)) {
 		m := c[part]

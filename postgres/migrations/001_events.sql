@@ -3,12 +3,21 @@
 -- Safe while an old version is live: it only creates. Nothing to build
 -- concurrently first.
 
--- Who holds the log: the cluster, the database in it, the table in that, and the
--- timeline, which a failover and a restore to a point in time change. A dump that
--- is loaded elsewhere has another cluster or another database, one that is loaded
--- in place another table. A crash and a restart change nothing; nor does an older
--- copy of the files, which served_since tells. A replica is another holder than the
--- primary it may become.
+-- When this server began to be what it is. A promotion does not start the server
+-- again, but ends its life as a replica: hence the microsecond.
+CREATE FUNCTION {{schema}}.served_since() RETURNS timestamptz
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT pg_postmaster_start_time() + CASE WHEN pg_is_in_recovery() THEN interval '1 microsecond' ELSE interval '0' END
+$$;
+
+-- Who holds the log, and behind the + since when: the cluster, the database in it,
+-- the table in that, and the timeline, which a failover and a restore to a point in
+-- time change. A dump that is loaded elsewhere has another cluster or another
+-- database, one that is loaded in place another table. A crash and a restart change
+-- only what is behind the +; and so does an older copy of the files that is started
+-- in place of the server. A replica is another holder than the primary it may become.
 CREATE FUNCTION {{schema}}.server_v1() RETURNS text
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -17,16 +26,8 @@ SELECT concat_ws('/',
     (SELECT c.system_identifier FROM pg_control_system() c),
     (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
     to_regclass('{{schema}}.events')::oid,
-    CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END)
-$$;
-
--- When this server began to be what it is. A promotion does not start the server
--- again, but ends its life as a replica: hence the microsecond.
-CREATE FUNCTION {{schema}}.served_since() RETURNS timestamptz
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT pg_postmaster_start_time() + CASE WHEN pg_is_in_recovery() THEN interval '1 microsecond' ELSE interval '0' END
+    CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END
+) || '+' || to_hex((extract(epoch FROM {{schema}}.served_since()) * 1000000)::bigint)
 $$;
 
 CREATE TABLE {{schema}}.lineage (

@@ -94,7 +94,7 @@ END
 $$;
 
 -- The generations of the log, oldest first, and what the server is now. The first
--- call on a server that has taken over begins a generation.
+-- call on a server that has taken over, or was started again, begins a generation.
 --
 -- What is known to be common with the generation before is what had been written
 -- down there: the published mark, and how far readers of the log had come. They
@@ -125,7 +125,7 @@ BEGIN
     replica := pg_is_in_recovery();
     SELECT l.* INTO STRICT last FROM {{schema}}.lineage l ORDER BY l.generation DESC LIMIT 1;
     IF last.server <> here THEN
-        SELECT greatest(m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND split_part(c.server, '+', 1) = last.server))
+        SELECT greatest(m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
         INTO common
         FROM {{schema}}.published_mark m;
         IF NOT mute THEN
