@@ -100,6 +100,7 @@ func TestSinceIsWhatWasWrittenDown(t *testing.T) {
 		"the published mark":            {`UPDATE annals.published_mark SET position = 30`, 30},
 		"a reader of the log":           {`INSERT INTO annals.checkpoints (name, part, position, server) VALUES ('a', '', 20, 'before+x'), ('b', '', 40, 'before+x'), ('c', '', 90, 'before+w')`, 40},
 		"both":                          {`UPDATE annals.published_mark SET position = 30; INSERT INTO annals.checkpoints (name, part, position, server) VALUES ('a', '', 20, 'before+x')`, 30},
+		"the row before":                {`UPDATE annals.lineage SET since = 35; UPDATE annals.published_mark SET position = 30`, 35},
 		"a reader of longer ago":        {`INSERT INTO annals.checkpoints (name, part, position, server) VALUES ('a', '', 50, 'long ago+x')`, 0},
 		"a reader of another log":       {`INSERT INTO annals.checkpoints (name, part, position, server) VALUES ('a', '', 50, 'elsewhere before+x')`, 0},
 		"a mark that was set by hand":   {`INSERT INTO annals.checkpoints (name, part, position) VALUES ('a', '', 50)`, 0},

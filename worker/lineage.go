@@ -48,12 +48,12 @@ const stretch = 10_000
 // and again when the log is held by another server. The error is a permanent
 // *DivergedError if the histories differ, ErrBehind, or one of the log.
 //
-// A mark that is kept beside the log has been set back together with it: of that
-// only the last events are compared. A mark that is kept elsewhere, see Join, is
-// compared from the last waypoint on that the lineage knows to be common, and from
-// the beginning of the log if there is none. When the same holder was started again
-// that is at most about the last 10,000 positions, which show whether it was an
-// older copy that was started.
+// It is compared from the last waypoint on that the lineage knows to be common, and
+// from the beginning of the log if there is none. A mark that is kept beside the
+// log has been set back together with it, so that all of it is common; then the
+// last events are read all the same. When the same holder was started again that
+// is at most about the last 10,000 positions, which show whether it was an older
+// copy that was started.
 //
 // A mark that names no server, or lies before its own trail, was set by hand; it is
 // believed.
@@ -79,19 +79,13 @@ func Resume(ctx context.Context, log eventstore.Log, name string, m Mark) (Mark,
 // compare reads again what the mark stands for, as far as it is in doubt.
 func compare(ctx context.Context, log eventstore.Log, l eventstore.Lineage, name string, m Mark) error {
 	known := l.Common(m.Server)
-	if m.Position <= known && isApart(log) {
-		return nil
-	}
-	look := known // from where on a difference would be seen, if not where it begins
-	switch {
-	case !isApart(log):
-		look = m.Position - 1
-	case eventstore.Holder(m.Server) == eventstore.Holder(l.Now().Server):
-		look = max(known, m.Position-stretch)
+	look := min(known, m.Position-1) // from where on a difference would be seen, if not where it begins
+	if eventstore.Holder(m.Server) == eventstore.Holder(l.Now().Server) {
+		look = max(look, m.Position-stretch)
 	}
 	good, same, err := m.walk(ctx, log, l.Now(), look)
 	if err == nil && !same && look != known {
-		if known >= m.Position { // then it is not
+		if known >= m.Position { // the lineage and the log are not of one piece
 			known = 0
 		}
 		good, same, err = m.walk(ctx, log, l.Now(), known)

@@ -97,9 +97,9 @@ $$;
 -- call on a server that has taken over, or was started again, begins a generation.
 --
 -- What is known to be common with the generation before is what had been written
--- down there: the published mark, and how far readers of the log had come. They
--- were committed after every event that they stand for, so where they have
--- survived, those have. Nobody writes either before the generation has begun:
+-- down there: since when it was, the published mark, and how far readers of the log
+-- had come. They were committed after every event that they stand for, so where
+-- they have survived, those have. Nobody writes either before the generation has begun:
 -- publish_mark_v1 calls this first, and the mark of a reader names its server.
 --
 -- On a replica, and in a session that may not write, the last generation is not
@@ -125,7 +125,7 @@ BEGIN
     replica := pg_is_in_recovery();
     SELECT l.* INTO STRICT last FROM {{schema}}.lineage l ORDER BY l.generation DESC LIMIT 1;
     IF last.server <> here THEN
-        SELECT greatest(m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
+        SELECT greatest(last.since, m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
         INTO common
         FROM {{schema}}.published_mark m;
         IF NOT mute THEN
