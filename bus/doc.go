@@ -24,6 +24,10 @@
 // topic: a topic that is new, or was deleted and made again, is filled from the
 // log.
 //
+// A relay whose log was set back, and has lost what it published, stops with a
+// *worker.DivergedError, and so do the consumers that were given it, once
+// Relay.Rewind has begun a new incarnation. Messages name theirs: HeaderLineage.
+//
 // # Testing
 //
 // Package memory has a broker in process; package bustest is the suite that

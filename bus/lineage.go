@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -33,13 +34,20 @@ func LineageOf(m Message) string {
 }
 
 // resume finds out whether the log is still the one that the relay has read. If
-// another server holds it, what was published behind the mark may be lost there:
-// the mark was set back together with the log, and the topics were not.
+// another server holds it, or the server was started again, what was published
+// behind the mark may be lost there: the mark was set back together with the log,
+// and the topics were not.
+//
+// The lineage in the mark is the relay's own: the readers of its topics know it,
+// and Rewind makes it grow.
 func (r *relayRun) resume(ctx context.Context) error {
 	stored := r.marks[logPart]
 	resumed, err := worker.Resume(ctx, r.from, r.name, stored)
 	if err != nil {
 		return err
+	}
+	if stored.Lineage != "" {
+		resumed.Lineage = stored.Lineage
 	}
 	r.marks[logPart] = resumed
 	if stored.Server == resumed.Server {
@@ -49,7 +57,7 @@ func (r *relayRun) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.compare(ctx, ids)
+	return r.compare(ctx, ids, resumed.Position)
 }
 
 // sent is an event that a topic has.
@@ -58,50 +66,63 @@ type sent struct {
 	id       event.ID
 }
 
-// compare holds what the topics have behind the mark against the log. Messages
-// without the headers of MessageOf, and those of former incarnations, are passed
-// over: the latter were dealt with when the present one began.
-func (r *relayRun) compare(ctx context.Context, topics map[string]string) error {
-	mark := r.marks[logPart]
-	if mark.Position == 0 || sabotage.NoLineage {
+// compare holds what the topics have behind a position against the log. Messages
+// without the headers of MessageOf are passed over, and so are those of former
+// incarnations: Rewind dealt with them when the present one began.
+//
+// It goes back in a partition until it has seen twice a batch of messages that do
+// not lie behind the position. The first such is not the last: of two relays at
+// once, or one that was killed, messages of one batch may lie before those of a
+// later one that came less far.
+func (r *relayRun) compare(ctx context.Context, topics map[string]string, after event.Position) error {
+	if sabotage.NoLineage {
 		return nil
 	}
-	lineage, err := eventstore.ParseLineage(mark.Lineage)
+	lineage, err := eventstore.ParseLineage(r.marks[logPart].Lineage)
 	if err != nil {
 		return worker.Permanent(fmt.Errorf("resume %s: the mark: %w", r.name, err))
 	}
 	var published []sent
 	for _, topic := range slices.Sorted(maps.Keys(topics)) {
-		err := r.to.Newest(ctx, topic, func(m Message) bool {
-			e, err := EventOf(m)
-			if err != nil {
+		last, passed := int32(-1), 0
+		err := r.to.Newest(ctx, topic, func(partition int32, m Message) bool {
+			if partition != last {
+				last, passed = partition, 0
+			}
+			if e, ok := eventIn(m, lineage); ok && e.position > after {
+				published, passed = append(published, e), 0
 				return true
 			}
-			l, err := eventstore.ParseLineage(LineageOf(m))
-			if err != nil || l.Now().Incarnation != lineage.Now().Incarnation {
-				return true
-			}
-			if e.Position > mark.Position {
-				published = append(published, sent{e.Position, e.Metadata.ID})
-			}
-			return e.Position > mark.Position
+			passed++
+			return passed < 2*r.batch
 		})
 		if err != nil {
 			return fmt.Errorf("resume %s: compare topic %s with the log: %w", r.name, topic, err)
 		}
 	}
-	return r.search(ctx, published)
+	return r.search(ctx, published, after)
+}
+
+// eventIn returns the event of a message of the present incarnation.
+func eventIn(m Message, lineage eventstore.Lineage) (sent, bool) {
+	e, err := EventOf(m)
+	if err != nil {
+		return sent{}, false
+	}
+	l, err := eventstore.ParseLineage(LineageOf(m))
+	return sent{e.Position, e.Metadata.ID}, err == nil && l.Now().Incarnation == lineage.Now().Incarnation
 }
 
 // search looks for the events in the log.
-func (r *relayRun) search(ctx context.Context, published []sent) error {
-	slices.SortFunc(published, func(a, b sent) int { return cmp.Compare(a.position, b.position) })
+func (r *relayRun) search(ctx context.Context, published []sent, after event.Position) error {
+	slices.SortFunc(published, func(a, b sent) int {
+		return cmp.Or(cmp.Compare(a.position, b.position), bytes.Compare(a.id[:], b.id[:]))
+	})
 	published = slices.Compact(published)
 	if len(published) == 0 {
 		return nil
 	}
-	mark := r.marks[logPart]
-	q := eventstore.LogQuery{After: mark.Position, Server: mark.Server}
+	q := eventstore.LogQuery{After: after, Server: r.marks[logPart].Server}
 	last := published[len(published)-1].position
 	for len(published) > 0 {
 		page, err := r.from.ReadLog(ctx, q)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -196,20 +197,8 @@ func (r *relayRun) mapAll(page eventstore.Page) ([]mapped, error) {
 // the first time. If the relay has seen the category before, its mapping has
 // changed, and the topic lacks what went elsewhere.
 func (r *relayRun) meet(ctx context.Context, page []mapped) error {
-	fresh := worker.Checkpoint{}
-	for _, m := range page {
-		if _, known := r.marks[m.part()]; !known {
-			fresh[m.part()] = worker.Mark{}
-		}
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	ids, err := r.topics(ctx, fresh)
-	if err != nil {
-		return err
-	}
-	if err := r.compare(ctx, ids); err != nil {
+	fresh, ids, err := r.fresh(ctx, page)
+	if err != nil || len(fresh) == 0 {
 		return err
 	}
 	again := false
@@ -232,6 +221,30 @@ func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 		r.marks[p] = m
 	}
 	return nil
+}
+
+// fresh returns the pairs that the page shows for the first time, and the ids of
+// their topics. A topic that is new to the relay and has messages already is
+// compared with the log, all of it.
+func (r *relayRun) fresh(ctx context.Context, page []mapped) (worker.Checkpoint, map[string]string, error) {
+	fresh := worker.Checkpoint{}
+	for _, m := range page {
+		if _, known := r.marks[m.part()]; !known {
+			fresh[m.part()] = worker.Mark{}
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil, nil
+	}
+	ids, err := r.topics(ctx, fresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	strange := maps.Clone(ids)
+	for p := range r.marks {
+		delete(strange, topicOf(p))
+	}
+	return fresh, ids, r.compare(ctx, strange, 0)
 }
 
 // fills reports whether the topic has events of some category already.

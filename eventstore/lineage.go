@@ -14,19 +14,28 @@ import (
 // went by. Nothing was read or changed. Compare the lineage, and go on from there.
 var ErrOtherServer = errors.New("the log is held by another server")
 
-// Generation is a time in which one server has held a log.
+// Generation is a time in which one server has held a log, from one start to the
+// next.
 type Generation struct {
 	// Incarnation names the history. It stays the same when another server takes
 	// over, as long as nothing was lost that a reader had been given already.
 	Incarnation event.ID
-	// Server is opaque: it changes with a failover and with a restore, and not with
-	// a crash.
+	// Server is opaque: who holds the log, and since when. It changes with a failover,
+	// with a restore, and with every start.
 	Server string
 	// Since: every position up to it holds what it held in the generation before.
 	// More may be common, but that is not known.
 	Since event.Position
 	// Replica: the server only follows another one, and may lie behind it.
 	Replica bool
+}
+
+// Holder returns the part of a Server, up to a "+", that a failover and most
+// restores change, and a crash does not. An older copy of a server that is started
+// in its place may say that it is the same holder.
+func Holder(server string) string {
+	holder, _, _ := strings.Cut(server, "+")
+	return holder
 }
 
 // Lineage is the generations of a log, oldest first. The last is the present one.

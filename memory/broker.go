@@ -75,10 +75,13 @@ func (b *Broker) Publish(ctx context.Context, messages []bus.Message) error {
 }
 
 // Newest implements bus.Publisher.
-func (b *Broker) Newest(_ context.Context, name string, visit func(bus.Message) bool) error {
-	for _, messages := range b.Messages(name) {
+func (b *Broker) Newest(ctx context.Context, name string, visit func(int32, bus.Message) bool) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("read newest of %s: %w", name, err)
+	}
+	for i, messages := range b.Messages(name) {
 		for _, m := range slices.Backward(messages) {
-			if !visit(m) {
+			if !visit(int32(i), m) {
 				break
 			}
 		}

@@ -92,7 +92,6 @@ var attacks = []attack{
 	{what: "change the lineage of the log", try: `UPDATE {{schema}}.lineage SET incarnation = incarnation WHERE false`},
 	{what: "add to the lineage of the log", try: `INSERT INTO {{schema}}.lineage (generation, incarnation, server, since) SELECT 1, gen_random_uuid(), '', 0 WHERE false`},
 	{what: "delete the lineage of the log", try: `DELETE FROM {{schema}}.lineage WHERE false`},
-	{what: "declare a part of the history lost", try: `SELECT {{schema}}.fork_v1(0)`, ask: calls("fork_v1")},
 	{what: "read a snapshot", try: `SELECT s.state FROM {{schema}}.snapshots s WHERE false`, may: []Role{RoleAppend}},
 	{what: "write a snapshot", try: `UPDATE {{schema}}.snapshots SET state = '' WHERE false`, may: []Role{RoleAppend}},
 	{what: "delete a snapshot", try: `DELETE FROM {{schema}}.snapshots WHERE false`, may: []Role{RoleAppend}},

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -86,11 +87,15 @@ func (t *tracker) refresh(ctx context.Context, ask func(context.Context) (bound,
 	return t.known, nil
 }
 
-// refreshBound is refresh for a reader that goes by one server.
+// errChanged is what same_server raises, found here.
+var errChanged = errors.New("the server is another one, or has restarted")
+
+// refreshBound is refresh for a reader that goes by one server. The error is
+// errChanged if the bound is that of another one.
 func (d *DB) refreshBound(ctx context.Context, since time.Time) (bound, error) {
 	b, err := d.bound.refresh(ctx, d.askBound)
 	if err == nil && !since.IsZero() && b.server != since {
-		return bound{server: since}, nil // what is read next finds out
+		return bound{}, errChanged
 	}
 	return b, err
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,9 +18,6 @@ const (
 	lineageSQL = `
 SELECT incarnations, servers, sinces, started, replica
 FROM {{schema}}.lineage_v1()`
-
-	// Lock: a row of lineage that two at once would both insert. Promise: P9.
-	forkSQL = `SELECT {{schema}}.fork_v1($1)`
 )
 
 // life is which server holds the log, as last seen, and since when: the one is
@@ -45,7 +43,7 @@ func (l *life) get() (string, time.Time) {
 }
 
 // Lineage implements eventstore.Log. The first call on a server that has taken
-// over begins a generation, if the server takes writes.
+// over, or was started again, begins a generation, if the session takes writes.
 func (d *DB) Lineage(ctx context.Context) (eventstore.Lineage, error) {
 	var (
 		incarnations [][16]byte
@@ -88,24 +86,14 @@ func (d *DB) since(ctx context.Context, server string) (time.Time, error) {
 	return since, nil
 }
 
-// Fork begins a new incarnation of the log, which holds what the present one held
-// up to a position: what readers were given behind it is declared lost. Readers of
-// topics that were given more stop with a *worker.DivergedError; those that were
-// not go on. Operators call it, through annals doctor, when a relay has found that
-// it published events which the log has lost.
-func (d *DB) Fork(ctx context.Context, common event.Position) (eventstore.Lineage, error) {
-	ctx, cancel := d.limit(ctx)
-	defer cancel()
-	var id [16]byte
-	if err := d.pool.QueryRow(ctx, d.sql(forkSQL), int64(common)).Scan(&id); err != nil {
-		return nil, fmt.Errorf("fork at position %d: %w", common, missing(late(ctx, err)))
-	}
-	return d.Lineage(ctx)
+// isOtherServer reports that a statement met another server than it was meant for.
+func isOtherServer(err error) bool {
+	return hasCode(err, codeOtherServer) || errors.Is(err, errChanged)
 }
 
 // otherServer names the sentinel if the server was found to be another one.
 func otherServer(err error) error {
-	if hasCode(err, codeOtherServer) {
+	if isOtherServer(err) {
 		return fmt.Errorf("%w: %w", eventstore.ErrOtherServer, err)
 	}
 	return err

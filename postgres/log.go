@@ -47,7 +47,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if err == nil {
 		page, err = d.readLog(ctx, q)
 	}
-	for attempt := 1; hasCode(err, codeOtherServer) && attempt < otherServers; attempt++ {
+	for attempt := 1; isOtherServer(err) && attempt < otherServers; attempt++ {
 		d.bound.forget()
 		d.life.forget()
 		page, err = d.readLog(ctx, q)

@@ -3,6 +3,9 @@ package projection
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +26,8 @@ type runner[Tx any] struct {
 	// stored and resumed are the mark that the loop has started from, as it was stored and as a
 	// place in the present generation of the log.
 	stored, resumed worker.Mark
+	// met has the lineages that deliveries have come with.
+	met sync.Map
 }
 
 func (r *runner[Tx]) loop() worker.Loop {
@@ -103,6 +108,9 @@ func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
 	err := r.retry.Do(ctx, r.log, r.name+" "+d.Part, func() error {
 		ctx, cancel := worker.Detach(ctx, r.timeout)
 		defer cancel()
+		if err := r.meet(ctx, d); err != nil {
+			return err
+		}
 		return r.advance(ctx, d.Part, func(at worker.Mark) (worker.Mark, []event.Recorded, error) {
 			lineage, events, err := at.Receive(r.name, d)
 			if err != nil {
@@ -120,6 +128,29 @@ func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
 		return worker.Permanent(err) // it has had its retries
 	}
 	r.delivered.Add(1)
+	return nil
+}
+
+// meet holds a lineage that is new to this run against the marks of all parts of
+// the source: one that was given events which the store has lost, and that
+// nothing comes to any more, would not notice.
+func (r *runner[Tx]) meet(ctx context.Context, d worker.Delivery) error {
+	if _, known := r.met.Load(d.Lineage); known {
+		return nil
+	}
+	c, err := r.db.Checkpoint(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	for _, part := range slices.Sorted(maps.Keys(c)) {
+		if c[part].Source != d.Source {
+			continue
+		}
+		if _, _, err := c[part].Receive(r.name, worker.Delivery{Part: part, Lineage: d.Lineage}); err != nil {
+			return err
+		}
+	}
+	r.met.Store(d.Lineage, true)
 	return nil
 }
 

@@ -31,7 +31,8 @@ type digester struct {
 // metadata. Lengths go first, so that no two events make the same bytes.
 func (w *digester) next(d Digest, e event.Recorded) Digest {
 	w.Reset()
-	b := append(w.buf[:0], d[:]...)
+	w.buf = append(w.buf[:0], d[:]...)
+	b := w.buf
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Position))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Version))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Schema))

@@ -23,14 +23,6 @@ type joined[Tx any] struct {
 	models Store[Tx]
 }
 
-// isApart reports whether checkpoints are kept elsewhere than the log.
-func isApart(log eventstore.Log) bool {
-	_, ok := log.(interface{ apart() })
-	return ok
-}
-
-func (joined[Tx]) apart() {}
-
 // Listen implements eventstore.Listener as far as the log does.
 func (j joined[Tx]) Listen(ctx context.Context) error {
 	if l, ok := j.Log.(eventstore.Listener); ok {

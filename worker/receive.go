@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/annals-go/annals/event"
@@ -19,7 +20,7 @@ import (
 // *DivergedError.
 func (m Mark) Receive(name string, d Delivery) (lineage string, events []event.Recorded, err error) {
 	if m.Lineage == d.Lineage || m.Lineage == "" || d.Lineage == "" || sabotage.NoLineage {
-		return max(m.Lineage, d.Lineage), d.Events, nil // one of them may be empty
+		return cmp.Or(m.Lineage, d.Lineage), d.Events, nil
 	}
 	mine, err := eventstore.ParseLineage(m.Lineage)
 	if err != nil {
@@ -29,21 +30,37 @@ func (m Mark) Receive(name string, d Delivery) (lineage string, events []event.R
 	if err != nil {
 		return "", nil, Permanent(fmt.Errorf("receive %s: part %s: %w", name, d.Part, err))
 	}
-	common, grown := theirs.CommonWith(mine.Now().Incarnation)
-	if grown && m.Position <= common {
+	if common, grown := theirs.CommonWith(mine.Now().Incarnation); grown {
+		if m.Position > common {
+			return "", nil, m.parted(name, d, common)
+		}
 		return d.Lineage, d.Events, nil
 	}
 	common, older := mine.CommonWith(theirs.Now().Incarnation)
-	if !grown && older {
-		for _, e := range d.Events {
-			if e.Position <= common {
-				events = append(events, e)
-			}
+	if !older {
+		return "", nil, m.parted(name, d, shared(mine, theirs))
+	}
+	for _, e := range d.Events {
+		if e.Position <= common {
+			events = append(events, e)
 		}
-		return m.Lineage, events, nil
 	}
-	if grown {
-		common, _ = theirs.CommonWith(mine.Now().Incarnation)
+	return m.Lineage, events, nil
+}
+
+func (m Mark) parted(name string, d Delivery, common event.Position) error {
+	return Permanent(&DivergedError{Name: name, Part: d.Part, From: common + 1, To: max(m.Position, common+1)})
+}
+
+// shared returns up to where two histories, neither of which the other one has
+// grown from, are the same.
+func shared(a, b eventstore.Lineage) (most event.Position) {
+	for _, g := range a {
+		mine, _ := a.CommonWith(g.Incarnation)
+		theirs, ok := b.CommonWith(g.Incarnation)
+		if ok {
+			most = max(most, min(mine, theirs))
+		}
 	}
-	return "", nil, Permanent(&DivergedError{Name: name, Part: d.Part, From: common + 1, To: m.Position})
+	return most
 }

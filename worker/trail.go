@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/binary"
 	"math/bits"
+	"sort"
 
 	"github.com/annals-go/annals/event"
 )
@@ -35,19 +36,39 @@ func (t Trail) Waypoints() []Waypoint {
 	return out
 }
 
+// before returns the places before a position, oldest first.
+func (t Trail) before(p event.Position) []Waypoint {
+	all := t.Waypoints()
+	return all[:sort.Search(len(all), func(i int) bool { return all[i].Position >= p })]
+}
+
+// newest returns where the newest place is, 0 if there is none.
+func (t Trail) newest() event.Position {
+	if all := t.Waypoints(); len(all) > 0 {
+		return all[len(all)-1].Position
+	}
+	return 0
+}
+
 // then returns the trail with one more place. Of those at about the same
 // distance from it only the farthest stays.
 func (t Trail) then(w Waypoint) Trail {
-	kept := make([]byte, 0, len(t)+waypointSize)
+	var kept []Waypoint
 	last := -1
-	for _, p := range append(t.Waypoints(), w) {
-		distance := bits.Len64(uint64(w.Position - p.Position))
-		if distance == last || p.Position > w.Position {
-			continue
+	for _, p := range append(t.before(w.Position), w) {
+		if distance := bits.Len64(uint64(w.Position - p.Position)); distance != last {
+			last = distance
+			kept = append(kept, p)
 		}
-		last = distance
-		kept = binary.BigEndian.AppendUint64(kept, uint64(p.Position))
-		kept = append(kept, p.Digest[:]...)
 	}
-	return Trail(kept)
+	return trailOf(kept)
+}
+
+func trailOf(places []Waypoint) Trail {
+	b := make([]byte, 0, len(places)*waypointSize)
+	for _, p := range places {
+		b = binary.BigEndian.AppendUint64(b, uint64(p.Position))
+		b = append(b, p.Digest[:]...)
+	}
+	return Trail(b)
 }

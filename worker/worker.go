@@ -19,6 +19,11 @@
 // A mark moves in the same transaction as the effects it stands for, where the
 // effects are in the same database. Every write of a mark names the revision
 // it has read; a writer that was overtaken gets ErrFenced and changes nothing.
+//
+// A store can be set back, by a failover that loses commits or by a restore. A mark
+// names the history that it is a place in; a reader that was given what its store
+// has lost stops with a *DivergedError, see Resume and Receive. Rewind and
+// RewindParts set it back.
 package worker
 
 import (

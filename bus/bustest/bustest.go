@@ -36,6 +36,9 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		"a topic that is made again has another id": madeAgain,
 		"a failing sink ends the source":            failingSink,
 		"publish to a topic that does not exist":    unknownTopic,
+		"P9 the newest are shown first":             newestFirst,
+		"P9 the newest of nothing":                  newestOfNothing,
+		"P9 a delivery is of one history":           lineagesApart,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
@@ -15,23 +16,12 @@ import (
 const window = 256
 
 // Newest implements bus.Publisher, with a client of its own that has the options
-// of the Publisher's. A topic that does not exist has no messages. It holds the
-// headers of as many messages as visit wants to see of a partition, and as many
-// again.
-func (p *Publisher) Newest(ctx context.Context, topic string, visit func(bus.Message) bool) error {
-	starts, err := p.admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+// of the Publisher's. It holds the headers of as many messages as visit wants to
+// see of a partition, and as many again.
+func (p *Publisher) Newest(ctx context.Context, topic string, visit func(partition int32, m bus.Message) bool) error {
+	starts, ends, err := p.bounds(ctx, topic)
 	if err != nil {
-		return fmt.Errorf("list offsets of %s: %w", topic, err)
-	}
-	ends, err := p.admin.ListEndOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("list offsets of %s: %w", topic, err)
+		return fmt.Errorf("read newest of %s: %w", topic, err)
 	}
 	for partition, end := range ends[topic] {
 		first, _ := starts.Lookup(topic, partition)
@@ -42,7 +32,7 @@ func (p *Publisher) Newest(ctx context.Context, topic string, visit func(bus.Mes
 			if err != nil {
 				return fmt.Errorf("read %s from offset %d to %d: %w", partName(topic, partition), from, to, err)
 			}
-			if !each(slices.Backward(messages), visit) {
+			if !each(messages, func(m bus.Message) bool { return visit(partition, m) }) {
 				break
 			}
 			to = from
@@ -51,8 +41,29 @@ func (p *Publisher) Newest(ctx context.Context, topic string, visit func(bus.Mes
 	return nil
 }
 
-func each(messages func(func(int, bus.Message) bool), visit func(bus.Message) bool) bool {
-	for _, m := range messages {
+// bounds returns where the partitions begin and end; nothing of a topic that does
+// not exist.
+func (p *Publisher) bounds(ctx context.Context, topic string) (starts, ends kadm.ListedOffsets, err error) {
+	_, missing, err := describe(ctx, p.client, []string{topic})
+	if err != nil || len(missing) > 0 {
+		return nil, nil, err
+	}
+	if starts, err = p.admin.ListStartOffsets(ctx, topic); err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if ends, err = p.admin.ListEndOffsets(ctx, topic); err == nil {
+		err = ends.Error()
+	}
+	return starts, ends, err
+}
+
+// each visits the messages from the last to the first, and reports whether visit
+// wanted all of them.
+func each(messages []bus.Message, visit func(bus.Message) bool) bool {
+	for _, m := range slices.Backward(messages) {
 		if !visit(m) {
 			return false
 		}

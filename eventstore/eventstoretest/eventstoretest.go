@@ -69,6 +69,7 @@ func sections() []section {
 		{"P3 atomic", atomicTests, always},
 		{"P4 stream order", streamOrderTests, always},
 		{"P5 stable log", stableLogTests, always},
+		{"P9 lineage", lineageTests, always},
 		{"P12 bounded", boundedTests, always},
 		{"P14 wake-ups are hints", hintTests, always},
 		{"P15 no clock", clockTests, always},

@@ -92,6 +92,12 @@ func WithPrimary(url string) Option {
 	return optionFunc(func(c *config) { c.kind, c.behind, c.own = kindStandby, url, true })
 }
 
+// WithCopyOf starts a copy of another server that was started here, given its URL, as a backup that is restored now: it
+// has all that the other has now, takes writes, and has the same password. The two know nothing of each other.
+func WithCopyOf(url string) Option {
+	return optionFunc(func(c *config) { c.kind, c.behind, c.own = kindCopy, url, true })
+}
+
 // PgBouncer starts a throw-away PgBouncer in transaction mode in front of a server, given its URL, and returns when
 // that answers through it. Every database of the server can be reached, with the password in the URL of the result;
 // the settings, such as default_pool_size and 5, are pairs of a name and a value. What is promised of Postgres holds
@@ -115,6 +121,7 @@ type kind string
 const (
 	kindServer    kind = "server"
 	kindStandby   kind = "standby"
+	kindCopy      kind = "copy"
 	kindPgBouncer kind = "pgbouncer"
 )
 

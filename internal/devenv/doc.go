@@ -32,8 +32,8 @@
 // started and no other. The server listens on 127.0.0.1 only, wants a random password, and has the encoding UTF8,
 // the locale C and the time zone UTC.
 //
-// [WithPrimary] starts a streaming standby of such a server, and [PgBouncer] a pooler in front of any, with the same
-// promises.
+// [WithPrimary] starts a streaming standby of such a server, [WithCopyOf] an independent copy of it, and [PgBouncer] a
+// pooler in front of any, with the same promises.
 //
 // # No promises
 //

@@ -1,7 +1,7 @@
 # Runs one throw-away Postgres server, or a PgBouncer, and removes every trace of it.
 #
 # $0 is the name of the directory and of the cluster, "$@" are arguments for postgres, or lines of PgBouncer's
-# configuration. From the environment: ANNALS_KIND (server, standby or pgbouncer), ANNALS_BIN, and with one entry a
+# configuration. From the environment: ANNALS_KIND (server, standby, copy or pgbouncer), ANNALS_BIN, and with one entry a
 # line ANNALS_BASES and ANNALS_PORTS.
 # stdin: the password for clients as one line, how to connect to the server behind (of a standby or a PgBouncer) as
 # another, then nothing. Its end says that the owner is gone.
@@ -20,11 +20,12 @@ IFS= read -r upstream <&3 || exit 0
 
 # prepare makes what serve, given a port and "$@", runs. Both become the program.
 case $ANNALS_KIND in
-standby)
+standby | copy)
 	preparer=pg_basebackup server=server soft=TERM # it ignores INT, as every child of this shell does at first
 	prepare() {
 		export PGPASSWORD="$password"
-		exec "$ANNALS_BIN/pg_basebackup" -d "$upstream" -D "$dir/data" -R -X stream -c fast --no-sync
+		[ "$ANNALS_KIND" = copy ] || set -- -R
+		exec "$ANNALS_BIN/pg_basebackup" -d "$upstream" -D "$dir/data" "$@" -X stream -c fast --no-sync
 	}
 	;;
 pgbouncer)

@@ -28,6 +28,18 @@ func closed(t *testing.T, server *Server, err error) *Server {
 	return server
 }
 
+func execute(t *testing.T, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	primary := run(t)
@@ -36,21 +48,26 @@ func TestStandby(t *testing.T) {
 	if got := query(t, standby.URL, `SELECT pg_is_in_recovery()::text`); got != "true" {
 		t.Errorf("in recovery: %s, want true", got)
 	}
-	query(t, primary.URL, `SELECT set_config('search_path', '', false)`)
-	conn, err := pgx.Connect(t.Context(), primary.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(t.Context(), `CREATE TABLE copied ()`); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, primary.URL, `CREATE TABLE copied ()`)
 	eventually(t, "the table is copied", func() bool {
 		return query(t, standby.URL, `SELECT coalesce(to_regclass('copied')::text, '')`) == "copied"
 	})
 	query(t, standby.URL, `SELECT pg_promote()::text`)
 	if got := query(t, standby.URL, `SELECT pg_is_in_recovery()::text`); got != "false" {
 		t.Errorf("in recovery after it was promoted: %s, want false", got)
+	}
+}
+
+func TestCopy(t *testing.T) {
+	t.Parallel()
+	original := run(t)
+	execute(t, original.URL, `CREATE TABLE before ()`)
+	copied, err := Postgres(t.Context(), hermetic(nil), WithoutFsync(), WithCopyOf(original.URL))
+	closed(t, copied, err)
+	execute(t, original.URL, `CREATE TABLE later ()`)
+	const tables = `SELECT coalesce(to_regclass('before')::text, '') || coalesce(to_regclass('later')::text, '') || pg_is_in_recovery()::text`
+	if got := query(t, copied.URL, tables); got != "beforefalse" {
+		t.Errorf("the copy has %s, want what the original had, and no recovery", got)
 	}
 }
 

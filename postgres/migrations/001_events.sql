@@ -3,20 +3,6 @@
 -- Safe while an old version is live: it only creates. Nothing to build
 -- concurrently first.
 
--- Which server this is, and which life of it: the cluster, the database in it, and
--- the timeline, which a failover and a restore to a point in time change. A dump
--- that is loaded elsewhere has another cluster or another database. A crash and a
--- restart change nothing. A replica is another one than the primary it may become.
-CREATE FUNCTION {{schema}}.server_v1() RETURNS text
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-SELECT concat_ws('/',
-    (SELECT c.system_identifier FROM pg_control_system() c),
-    (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
-    CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END)
-$$;
-
 -- When this server began to be what it is. A promotion does not start the server
 -- again, but ends its life as a replica: hence the microsecond.
 CREATE FUNCTION {{schema}}.served_since() RETURNS timestamptz
@@ -24,6 +10,24 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pg_postmaster_start_time() + CASE WHEN pg_is_in_recovery() THEN interval '1 microsecond' ELSE interval '0' END
+$$;
+
+-- Who holds the log, and behind the + since when: the cluster, the database in it,
+-- the table in that, and the timeline, which a failover and a restore to a point in
+-- time change. A dump that is loaded elsewhere has another cluster or another
+-- database, one that is loaded in place another table. A crash and a restart change
+-- only what is behind the +; and so does an older copy of the files that is started
+-- in place of the server. A replica is another holder than the primary it may become.
+CREATE FUNCTION {{schema}}.server_v1() RETURNS text
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT concat_ws('/',
+    (SELECT c.system_identifier FROM pg_control_system() c),
+    (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+    to_regclass('{{schema}}.events')::oid,
+    CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END
+) || '+' || to_hex((extract(epoch FROM {{schema}}.served_since()) * 1000000)::bigint)
 $$;
 
 CREATE TABLE {{schema}}.lineage (
@@ -35,11 +39,8 @@ CREATE TABLE {{schema}}.lineage (
     CONSTRAINT lineage_pkey PRIMARY KEY (generation),
     CONSTRAINT lineage_starts_at_1 CHECK (generation >= 1)
 );
-COMMENT ON TABLE {{schema}}.lineage IS 'Which servers have held this log. A new incarnation is a history that some reader had to be set back for.';
+COMMENT ON TABLE {{schema}}.lineage IS 'Which servers have held this log, whose name is its incarnation.';
 COMMENT ON COLUMN {{schema}}.lineage.since IS 'Every position up to it holds what it held in the generation before.';
-
-INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
-SELECT 1, gen_random_uuid(), {{schema}}.server_v1(), 0;
 
 -- 2^48-1: positions share a lock key with the 15 bits of the namespace.
 -- CACHE 1: a session that hands out old numbers breaks the order of the log.
@@ -92,6 +93,10 @@ SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
         || schema_version::text || E'\x1f' || content_type || E'\x1f' || closes::text || E'\x1f' || pg_catalog.octet_length(metadata)::text || E'\x1f',
     'UTF8') || metadata || payload), 1, 8)
 $$;
+
+-- Now that there is a log to be held.
+INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
+SELECT 1, gen_random_uuid(), {{schema}}.server_v1(), 0;
 
 -- For reads by category and name. Each pair is a run of positions of its own,
 -- and the pairs themselves are found by jumping from one to the next.

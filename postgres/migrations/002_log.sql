@@ -114,15 +114,16 @@ END
 $$;
 
 -- The generations of the log, oldest first, and what the server is now. The first
--- call on a server that has taken over begins a generation.
+-- call on a server that has taken over, or was started again, begins a generation.
 --
 -- What is known to be common with the generation before is what had been written
--- down there: the published mark, and how far readers of the log had come. They
--- were committed after every event that they stand for, so where they have
--- survived, those have. Nobody writes either before the generation has begun:
+-- down there: since when it was, the published mark, and how far readers of the log
+-- had come. They were committed after every event that they stand for, so where
+-- they have survived, those have. Nobody writes either before the generation has begun:
 -- publish_mark_v1 calls this first, and the mark of a reader names its server.
 --
--- On a replica, which writes nothing, the last generation is not stored.
+-- On a replica, and in a session that may not write, the last generation is not
+-- stored.
 -- Index: lineage_pkey, checkpoints_pkey. Lock: none that others wait for.
 CREATE FUNCTION {{schema}}.lineage_v1(
     OUT incarnations uuid[],
@@ -138,15 +139,16 @@ DECLARE
     here   text := {{schema}}.server_v1();
     last   {{schema}}.lineage;
     common bigint;
+    mute   boolean := current_setting('transaction_read_only') = 'on';
 BEGIN
     started := {{schema}}.served_since();
     replica := pg_is_in_recovery();
     SELECT l.* INTO STRICT last FROM {{schema}}.lineage l ORDER BY l.generation DESC LIMIT 1;
     IF last.server <> here THEN
-        SELECT greatest(m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
+        SELECT greatest(last.since, m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
         INTO common
         FROM {{schema}}.published_mark m;
-        IF NOT replica THEN
+        IF NOT mute THEN
             INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
             VALUES (last.generation + 1, last.incarnation, here, common)
             ON CONFLICT DO NOTHING;
@@ -155,29 +157,11 @@ BEGIN
     SELECT array_agg(l.incarnation ORDER BY l.generation), array_agg(l.server ORDER BY l.generation), array_agg(l.since ORDER BY l.generation)
     INTO incarnations, servers, sinces
     FROM (SELECT g.* FROM {{schema}}.lineage g ORDER BY g.generation DESC LIMIT 1000) l;
-    IF replica AND last.server <> here THEN
+    IF mute AND servers[cardinality(servers)] <> here THEN
         incarnations := incarnations || last.incarnation;
         servers := servers || here;
         sinces := sinces || common;
     END IF;
-END
-$$;
-
--- Begins a new incarnation: what readers were given of this one behind the
--- position is of a history that was lost.
-CREATE FUNCTION {{schema}}.fork_v1(common bigint) RETURNS uuid
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    fresh uuid;
-BEGIN
-    PERFORM {{schema}}.lineage_v1();
-    INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
-    SELECT max(l.generation) + 1, gen_random_uuid(), {{schema}}.server_v1(), common
-    FROM {{schema}}.lineage l
-    RETURNING incarnation INTO fresh;
-    RETURN fresh;
 END
 $$;
 

@@ -37,6 +37,9 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 		"P6 an error rolls both back":          rollsBack[Tx],
 		"P6 advances of one part take turns":   takeTurns[Tx],
 		"P10 advance fences a save":            advanceFencesSave[Tx],
+		"P9 a mark names its history":          namesHistory[Tx],
+		"P9 a mark of another server":          otherServer[Tx],
+		"P9 a mark of another log":             otherLog[Tx],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
