@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -101,9 +102,11 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	if err := d.writeMarks(ctx, tx, name, worker.Checkpoint{part: next}); err != nil {
 		return fmt.Errorf("advance %s: %w", name, err)
 	}
+	crash.At("postgres.advance.saved")
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("advance %s: commit: %w", name, err)
 	}
+	crash.At("postgres.advance.committed")
 	d.Wake() //nolint:contextcheck // the handler may have appended
 	return nil
 }

@@ -22,7 +22,7 @@ var allowed = map[string]string{
 	"eventstore": "event",
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore",
-	"projection": "codec event eventstore worker",
+	"projection": "codec event eventstore worker internal/crash",
 	"bus":        "event eventstore worker internal/crash github.com/google/uuid",
 
 	// test kits
@@ -48,6 +48,7 @@ var allowed = map[string]string{
 	"internal/crash":    "",
 	"internal/sabotage": "",
 	"internal/oracle":   "event eventstore github.com/anishathalye/porcupine",
+	"internal/harness":  "internal/oracle",
 	"internal/scenario": "",
 
 	// the benchmark: the store beside statements by hand
@@ -58,7 +59,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()

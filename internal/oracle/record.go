@@ -38,13 +38,13 @@ type line struct {
 	Results  []eventstore.Result `json:"results,omitempty"`  // of end
 	Conflict *lineConflict       `json:"conflict,omitempty"` // of end
 
-	Stream event.Stream     `json:"stream,omitzero"`  // of read
-	Whole  bool             `json:"whole,omitempty"`  // of read
-	Reader string           `json:"reader,omitempty"` // of page
-	After  event.Position   `json:"after,omitempty"`  // of page
-	Next   event.Position   `json:"next,omitempty"`   // of page
-	Events []lineEvent      `json:"events,omitempty"` // of read, page
-	Data   *json.RawMessage `json:"data,omitempty"`   // of others
+	Stream event.Stream    `json:"stream,omitzero"`  // of read
+	Whole  bool            `json:"whole,omitempty"`  // of read
+	Reader string          `json:"reader,omitempty"` // of page
+	After  event.Position  `json:"after,omitempty"`  // of page
+	Next   event.Position  `json:"next,omitempty"`   // of page
+	Events []lineEvent     `json:"events,omitempty"` // of read, page
+	Data   json.RawMessage `json:"data,omitempty"`   // of others
 }
 
 // Kinds of lines. Any other is for the one who calls Take.
@@ -167,7 +167,7 @@ func (r *Recorder) Tell(kind string, data any) {
 	if err != nil {
 		panic("oracle: record: " + err.Error())
 	}
-	r.write(line{Kind: kind, Data: (*json.RawMessage)(&text)})
+	r.write(line{Kind: kind, Data: text})
 }
 
 // Take adds what one process has recorded, until the pipe ends; a last line that
@@ -222,8 +222,8 @@ func (t *taker) take(l line, told func(string, json.RawMessage)) error {
 	case kindPage:
 		return t.page(l)
 	default:
-		if told != nil && l.Data != nil {
-			told(l.Kind, *l.Data)
+		if told != nil {
+			told(l.Kind, l.Data)
 		}
 	}
 	return nil

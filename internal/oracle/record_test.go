@@ -97,9 +97,10 @@ func TestWhatElseIsToldOf(t *testing.T) {
 	t.Parallel()
 	tp := newTape(t)
 	tp.to.Tell("ready", map[string]int{"n": 3})
+	tp.to.Tell("done", nil)
 	var got []string
 	err := tp.Take(&tp.lines, func(kind string, data json.RawMessage) { got = append(got, kind+" "+string(data)) })
-	if err != nil || len(got) != 1 || got[0] != `ready {"n":3}` {
+	if err != nil || len(got) != 2 || got[0] != `ready {"n":3}` || got[1] != "done null" {
 		t.Errorf("Take told %q, %v", got, err)
 	}
 }
