@@ -96,14 +96,18 @@ func (c *checker) table() {
 func (c *checker) outcomes() {
 	sent := make(map[event.ID]bool, len(c.byID))
 	for _, a := range c.h.appends {
-		stored, all := 0, 0
 		for _, w := range a.writes {
-			all += len(w.ids)
-			stored += c.write(a, w)
 			for _, id := range w.ids {
 				sent[id] = true
 				c.open[id] = c.open[id] || a.outcome == unknown
 			}
+		}
+	}
+	for _, a := range c.h.appends {
+		stored, all := 0, 0
+		for _, w := range a.writes {
+			all += len(w.ids)
+			stored += c.write(a, w)
 		}
 		if a.outcome == unknown && stored != 0 && stored != all {
 			c.find(Torn, "%d of %d events of an append to %s are stored", stored, all, a.writes[0].stream)
@@ -124,7 +128,9 @@ func (c *checker) write(a *Append, w write) (stored int) {
 		switch {
 		case !ok && a.outcome == acked:
 			c.find(Lost, "event %d of %d to %s, with id %s", i+1, len(w.ids), w.stream, id)
-		case ok && a.outcome == refused:
+		case ok && a.outcome == refused && (a.conflict != nil || !c.open[id]):
+			// An error that is no answer of the model says nothing of an earlier append
+			// with the same ids, which had no answer.
 			c.find(Phantom, "%s@%d with id %s was refused or rolled back", e.Stream, e.Version, id)
 		case ok && e.sum != w.sums[i]:
 			c.find(Lost, "%s@%d with id %s is stored with other content, or in another stream", e.Stream, e.Version, id)

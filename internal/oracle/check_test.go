@@ -169,6 +169,15 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			a.End(nil, errors.New("disk full"))
 			return r.committed()
 		}},
+		{"one without an answer is stored, although a conflict has resolved it", []Check{Phantom, Expectation, Linear}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			w := writeTo(orders, eventstore.None(), 1)
+			r.Begin(w).End(nil, eventstore.ErrOutcomeUnknown)
+			r.append(w)
+			w.Expect = eventstore.Any()
+			_, _ = r.store.AppendAll(r.Context(), w)
+			return r.committed()
+		}},
 		{"a transaction that was rolled back is stored", []Check{Phantom}, func(r *run) []Event {
 			w := writeTo(orders, eventstore.Any(), 1)
 			a := r.Begin()
@@ -446,8 +455,9 @@ func TestAnAppendWithoutAnAnswerMayBeStored(t *testing.T) {
 		r.Begin(w).End(nil, eventstore.ErrOutcomeUnknown)
 	}
 	r.Begin(gone) // the run ended meanwhile
+	r.Begin(stored).End(nil, errors.New("connection refused"))
 	r.want(r.committed())
-	if got := r.Counts(); got != (Counts{Unknown: 3}) {
-		t.Errorf("Counts = %+v, want 3 unknown", got)
+	if got := r.Counts(); got != (Counts{Unknown: 3, Refused: 1}) {
+		t.Errorf("Counts = %+v, want 3 unknown, 1 refused", got)
 	}
 }

@@ -52,6 +52,15 @@ func Hygiene(samples []Sample, quiet Sample) []Finding {
 	return r.told()
 }
 
+// Bounded finds a measure that is above its limit.
+func Bounded(what string, got, most int64) []Finding {
+	var r report
+	if got > most {
+		r.find(Growth, "%s: %d, at most %d", what, got, most)
+	}
+	return r.told()
+}
+
 func mean(samples []Sample, of func(Sample) int) float64 {
 	sum := 0
 	for _, s := range samples {

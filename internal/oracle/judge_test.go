@@ -165,6 +165,12 @@ func TestHygiene(t *testing.T) {
 	}
 }
 
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	wantFindings(t, "at the limit", Bounded("megabytes", 200, 200))
+	wantFindings(t, "above it", Bounded("megabytes", 201, 200), "O-11 growth: megabytes: 201, at most 200")
+}
+
 func TestFlipped(t *testing.T) {
 	t.Parallel()
 	none, other, hit := []string{}, []string{"order-o-1@3"}, []string{"order-o-1@2"}

@@ -177,9 +177,14 @@ func (c *checker) content(r *StreamRead) {
 func (c *checker) inTime(s event.Stream, sights []sight) (found bool) {
 	left := map[event.Version]bool{0: true}
 	for _, x := range sights {
-		if x.kind == appended {
-			left[x.version] = true
+		if x.kind != appended {
+			continue
 		}
+		if left[x.version] {
+			c.find(Linear, "%s: two appends were answered version %d", s, x.version)
+			found = true
+		}
+		left[x.version] = true
 	}
 	ended := slices.Clone(sights)
 	slices.SortFunc(ended, func(a, b sight) int { return cmp.Compare(a.ended, b.ended) })

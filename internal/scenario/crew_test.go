@@ -9,8 +9,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -76,7 +80,8 @@ var patient = worker.Retry{Attempts: 1000, Base: 20 * time.Millisecond, Cap: 500
 
 var silent = slog.New(slog.DiscardHandler)
 
-// workAsChild is the mode of a child process.
+// workAsChild is the mode of a child process. SIGUSR1 ends the writers, SIGTERM
+// all.
 func workAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessage) error {
 	var args crewArgs
 	if err := json.Unmarshal(text, &args); err != nil {
@@ -91,9 +96,26 @@ func workAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessage)
 	if err != nil {
 		return err
 	}
-	c := crew{args, pool, postgres.New(pool, postgres.WithLogger(silent)), to}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	enough, told := make(chan struct{}), make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGUSR1)
+	go func() {
+		<-told
+		close(enough)
+	}()
 	to.Tell("ready", nil)
-	return c.work(ctx, make(chan struct{}))
+	count := func() { to.Tell("goroutines", runtime.NumGoroutine()) }
+	go func() {
+		for r := random(0, 0); moment(ctx, r, 200*time.Millisecond); {
+			count()
+		}
+	}()
+	c := crew{args, pool, postgres.New(pool, postgres.WithLogger(silent)), to}
+	err = c.work(ctx, enough)
+	pool.Close()
+	count()
+	return err
 }
 
 // work returns when the context has ended, or with the first error that nobody
@@ -183,10 +205,10 @@ func (c *crew) write(ctx context.Context, enough <-chan struct{}, r *rand.Rand) 
 	return nil
 }
 
-// resolve appends, and again with the same ids for as long as the outcome is
-// unknown, as a caller should.
+// resolve appends, and once the outcome is unknown again with the same ids until
+// it is known, as a caller should.
 func (c *crew) resolve(ctx context.Context, r *rand.Rand, writes []eventstore.Write, versions map[event.Stream]event.Version) {
-	for {
+	for open := false; ; {
 		a := c.to.Begin(writes...)
 		res, err := c.send(ctx, writes)
 		a.End(res, err)
@@ -200,11 +222,9 @@ func (c *crew) resolve(ctx context.Context, r *rand.Rand, writes []eventstore.Wr
 		case errors.As(err, &conflict):
 			versions[conflict.Stream] = conflict.Actual
 			return
-		case !errors.Is(err, eventstore.ErrOutcomeUnknown):
-			moment(ctx, r, 50*time.Millisecond)
-			return
 		}
-		if !moment(ctx, r, 50*time.Millisecond) {
+		open = open || errors.Is(err, eventstore.ErrOutcomeUnknown)
+		if !moment(ctx, r, 50*time.Millisecond) || !open {
 			return
 		}
 	}

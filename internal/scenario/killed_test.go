@@ -53,10 +53,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 	url := postgrestest.URL(t, crewTables)
 	pool, ctx, h := connect(t, url, 4), bounded(t, *timeFlag), oracle.New()
 	r := random(seed(t), 0)
-	program, err := harness.Build(ctx, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := childProgram(t)
 	reader := h.Reader(crewReader, eventstore.LogQuery{})
 	var messages []oracle.Message
 	start := func(kills, writers int, crash string) (*harness.Child, <-chan struct{}) {
@@ -67,8 +64,11 @@ func TestFaultKilledAnywhere(t *testing.T) {
 			Args: crewArgs{url, r.Uint64(), writers, string(rune('a' + kills/8%26)), reader.Cursor(), true},
 			Told: func(kind string, data json.RawMessage) {
 				var m oracle.Message
-				if kind == "ready" {
+				switch kind {
+				case "ready":
 					close(ready)
+					return
+				case "goroutines":
 					return
 				}
 				if err := json.Unmarshal(data, &m); err != nil || kind != "message" {
@@ -123,7 +123,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 	}
 	healed := time.Now()
 	child, _ := start(kills, 0, "")
-	took, found := oracle.Progress(healed, patience, drained(t, pool, healed)...)
+	took, found := oracle.Progress(healed, healTime, drained(t, pool, healed)...)
 	end(child.Kill(), "the last one")
 
 	db := postgres.New(pool)
