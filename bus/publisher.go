@@ -19,6 +19,11 @@ type Publisher interface {
 	// been delivered; for each key, those that were are the first of the given,
 	// in order.
 	Publish(ctx context.Context, messages []Message) error
+	// Newest shows the messages of a topic, from the newest of each partition
+	// backwards, until more returns false for one of the partition or it has no
+	// more. Values may be left out. It is not called concurrently with Publish by
+	// the same relay; what others publish meanwhile may be missing.
+	Newest(ctx context.Context, topic string, visit func(m Message) (more bool)) error
 }
 
 // Mapper decides what is published of an event: the message, and false if

@@ -91,29 +91,30 @@ func topicOf(part string) string {
 }
 
 // start returns the lowest position that some topic still needs.
-func (r *relayRun) start(ctx context.Context) (event.Position, error) {
-	marks, err := r.from.Checkpoint(ctx, r.name)
-	if err != nil {
-		return 0, err
+func (r *relayRun) start(ctx context.Context) (q eventstore.LogQuery, err error) {
+	if r.marks, err = r.from.Checkpoint(ctx, r.name); err != nil {
+		return q, err
 	}
-	r.marks = marks
-	ids, err := r.topics(ctx, marks)
-	if err != nil {
-		return 0, err
+	if err := r.resume(ctx); err != nil {
+		return q, err
 	}
-	lowest := marks[logPart].Position
-	for p, m := range marks {
+	ids, err := r.topics(ctx, r.marks)
+	if err != nil {
+		return q, err
+	}
+	lowest := r.marks[logPart].Position
+	for p, m := range r.marks {
 		if topicOf(p) == "" {
 			continue
 		}
 		if id := ids[topicOf(p)]; m.Source != id {
 			r.log.WarnContext(ctx, "topic is a new one, filling it from the log", "relay", r.name, "topic", topicOf(p), "topic_id", id, "previous_id", m.Source)
 			m.Source, m.Position = id, 0
-			marks[p] = m
+			r.marks[p] = m
 		}
 		lowest = min(lowest, m.Position)
 	}
-	return lowest, nil
+	return eventstore.LogQuery{After: lowest, Server: r.marks[logPart].Server}, nil
 }
 
 func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[string]string, error) {
@@ -152,7 +153,7 @@ func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
 	)
 	for i, m := range mapped {
 		if e := page.Events[i]; m.topic != "" && e.Position > r.marks[m.part()].Position {
-			messages, published = append(messages, m.message), append(published, e)
+			messages, published = append(messages, withLineage(m.message, r.marks[logPart].Lineage)), append(published, e)
 		}
 	}
 	if len(messages) > 0 {
@@ -161,7 +162,7 @@ func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
 		}
 	}
 	crash.At("bus.relay.published")
-	if err := r.save(ctx, page.Next); err != nil {
+	if err := r.save(ctx, page); err != nil {
 		return err
 	}
 	crash.At("bus.relay.saved")
@@ -211,6 +212,9 @@ func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 	if err != nil {
 		return err
 	}
+	if err := r.compare(ctx, ids); err != nil {
+		return err
+	}
 	again := false
 	for p := range fresh {
 		if category, topic, _ := strings.Cut(p, "/"); topic != "" && r.knows(category) {
@@ -254,15 +258,13 @@ func (r *relayRun) knows(category string) bool {
 
 // save moves every mark to the end of the page: what a topic was not sent of it
 // was not meant for it.
-func (r *relayRun) save(ctx context.Context, to event.Position) error {
-	next := worker.Checkpoint{logPart: r.marks[logPart]}
+func (r *relayRun) save(ctx context.Context, page eventstore.Page) error {
+	next := worker.Checkpoint{}
 	for p, m := range r.marks {
+		m.Position = max(m.Position, page.Next)
 		next[p] = m
 	}
-	for p, m := range next {
-		m.Position = max(m.Position, to)
-		next[p] = m
-	}
+	next[logPart] = r.marks[logPart].Reached(page.Next, page.Events)
 	if err := r.from.SaveCheckpoint(ctx, r.name, next); err != nil {
 		return err
 	}

@@ -80,6 +80,11 @@ type Log interface {
 	// may lie on either side, and more do if the clock was set back.
 	PositionBefore(ctx context.Context, t time.Time) (event.Position, error)
 
+	// Lineage returns the generations of the log: what a reader compares with the
+	// one that its checkpoint was made in. A store that can be set back, by a
+	// restore or a failover, begins a generation when it was.
+	Lineage(ctx context.Context) (Lineage, error)
+
 	// Wait returns nil when there may be events after the position, and after a
 	// poll interval at the latest; the error is that of ctx. It is a hint:
 	// callers read again, whatever woke them.
@@ -137,6 +142,10 @@ type LogQuery struct {
 	// however much there is of it.
 	Categories []string
 	Names      []string
+	// Server, if not empty, is the Generation.Server that the reader goes on in. If
+	// the log is held by another one by now, nothing is returned and the error
+	// matches ErrOtherServer: the history may be another one.
+	Server string
 }
 
 // PageBytes is about how many bytes of payload and metadata a page holds at

@@ -74,6 +74,18 @@ func (b *Broker) Publish(ctx context.Context, messages []bus.Message) error {
 	return nil
 }
 
+// Newest implements bus.Publisher.
+func (b *Broker) Newest(_ context.Context, name string, visit func(bus.Message) bool) error {
+	for _, messages := range b.Messages(name) {
+		for _, m := range slices.Backward(messages) {
+			if !visit(m) {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // Delete deletes a topic with all of its messages.
 func (b *Broker) Delete(name string) {
 	b.mu.Lock()
@@ -157,12 +169,19 @@ func (s *brokerSource) deliver(ctx context.Context, name string, partition int, 
 	if len(messages) == 0 {
 		return false, nil
 	}
-	d := worker.Delivery{Part: part, Source: t.id, Of: s.partitions, First: from, Next: from + int64(len(messages))}
+	d := worker.Delivery{Part: part, Source: t.id, Of: s.partitions, First: from, Next: from}
 	for _, m := range messages {
 		e, err := bus.EventOf(m)
 		if err != nil {
 			return false, err
 		}
+		if lineage := bus.LineageOf(m); lineage != d.Lineage && len(d.Events) > 0 {
+			if err := to.Deliver(ctx, d); err != nil {
+				return false, err
+			}
+			d.First, d.Events = d.Next, nil
+		}
+		d.Lineage, d.Next = bus.LineageOf(m), d.Next+1
 		d.Events = append(d.Events, e)
 	}
 	if err := to.Deliver(ctx, d); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -25,6 +26,9 @@ func (d *DB) SaveCheckpoint(_ context.Context, name string, marks worker.Checkpo
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for part, m := range marks {
+		if err := d.own(m); err != nil {
+			return fmt.Errorf("save checkpoint %s: part %q: %w", name, part, err)
+		}
 		if have := d.marks[partKey{name, part}].Revision; have != m.Revision {
 			return fmt.Errorf("save checkpoint %s: part %q is at revision %d, not %d: %w", name, part, have, m.Revision, worker.ErrFenced)
 		}
@@ -66,6 +70,9 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	if tx.done {
 		return fmt.Errorf("advance %s: %w", name, ErrTxDone)
 	}
+	if err := d.own(next); err != nil {
+		return fmt.Errorf("advance %s: part %q: %w", name, part, err)
+	}
 	next.Revision = at.Revision + 1
 	return tx.commit(func() error {
 		if have := d.marks[key].Revision; have != at.Revision {
@@ -74,4 +81,11 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 		d.marks[key] = next
 		return nil
 	})
+}
+
+func (d *DB) own(m worker.Mark) error {
+	if server := d.incarnation.String(); m.Own() && m.Server != server {
+		return fmt.Errorf("held by %s, want %s: %w", server, m.Server, eventstore.ErrOtherServer)
+	}
+	return nil
 }

@@ -27,7 +27,8 @@ var (
 
 // DB is an event store with checkpoints. Build it with New.
 type DB struct {
-	now func() time.Time
+	now         func() time.Time
+	incarnation event.ID
 	// writer is held by whoever appends: by an append for its moment, by a
 	// transaction from its first append to its end. A channel, so that waiting
 	// for it ends with the caller's context.
@@ -52,12 +53,13 @@ func WithClock(now func() time.Time) Option { return func(d *DB) { d.now = now }
 // New returns an empty store.
 func New(opts ...Option) *DB {
 	d := &DB{
-		now:     time.Now,
-		writer:  make(chan struct{}, 1),
-		streams: map[event.Stream][]event.Position{},
-		marks:   map[partKey]worker.Mark{},
-		holders: map[partKey]chan struct{}{},
-		grown:   make(chan struct{}),
+		now:         time.Now,
+		incarnation: event.NewID(),
+		writer:      make(chan struct{}, 1),
+		streams:     map[event.Stream][]event.Position{},
+		marks:       map[partKey]worker.Mark{},
+		holders:     map[partKey]chan struct{}{},
+		grown:       make(chan struct{}),
 	}
 	for _, o := range opts {
 		o(d)
@@ -153,6 +155,9 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if err := q.Validate(); err != nil {
 		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
 	}
+	if server := d.incarnation.String(); q.Server != "" && q.Server != server {
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: held by %s, want %s: %w", q.After, server, q.Server, eventstore.ErrOtherServer)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	page := eventstore.Page{After: q.After, Next: q.After}
@@ -195,6 +200,15 @@ func (d *DB) head() event.Position {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return event.Position(len(d.log))
+}
+
+// Lineage implements eventstore.Log. There is one generation: nothing sets the
+// store back.
+func (d *DB) Lineage(ctx context.Context) (eventstore.Lineage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read lineage: %w", err)
+	}
+	return eventstore.Lineage{{Incarnation: d.incarnation, Server: d.incarnation.String()}}, nil
 }
 
 // Wait implements eventstore.Log. It never wakes in vain, so it does not poll.

@@ -33,9 +33,14 @@ type tracker struct {
 	answered int // the last question with an answer
 }
 
-func (t *tracker) last() bound {
+// on returns the bound that is known of the server which has been there since a
+// time, zero for any. If there is none, it still names the server.
+func (t *tracker) on(since time.Time) bound {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !since.IsZero() && since != t.known.server {
+		return bound{server: since}
+	}
 	return t.known
 }
 
@@ -79,6 +84,15 @@ func (t *tracker) refresh(ctx context.Context, ask func(context.Context) (bound,
 		t.known = b
 	}
 	return t.known, nil
+}
+
+// refreshBound is refresh for a reader that goes by one server.
+func (d *DB) refreshBound(ctx context.Context, since time.Time) (bound, error) {
+	b, err := d.bound.refresh(ctx, d.askBound)
+	if err == nil && !since.IsZero() && b.server != since {
+		return bound{server: since}, nil // what is read next finds out
+	}
+	return b, err
 }
 
 // askBound is one statement, and what it returns holds for every later one. It

@@ -152,7 +152,7 @@ func TestReadingWithTheBoundOfAnotherServerIsRefused(t *testing.T) {
 	} {
 		var n int
 		err := s.pool.QueryRow(s.ctx, sql, time.Now().Add(-24*time.Hour)).Scan(&n)
-		if want := "ERROR: read log: the bound was asked of another server (SQLSTATE AN001)"; err == nil || err.Error() != want {
+		if want := "ERROR: the server is another one, or has restarted (SQLSTATE AN001)"; err == nil || err.Error() != want {
 			t.Errorf("%s = %v, want %s", sql, err, want)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // Index of all: checkpoints_pkey.
 const (
 	checkpointSQL = `
-SELECT part, position, source, next_offset, parts, revision
+SELECT part, position, source, next_offset, parts, lineage, server, digest, trail, revision
 FROM {{schema}}.checkpoints
 WHERE name = $1`
 
@@ -30,24 +30,30 @@ ON CONFLICT DO NOTHING`
 
 	// Lock: the row of the mark, until the end of the transaction.
 	lockMarkSQL = `
-SELECT part, position, source, next_offset, parts, revision
+SELECT part, position, source, next_offset, parts, lineage, server, digest, trail, revision
 FROM {{schema}}.checkpoints
 WHERE name = $1
   AND part = $2
 FOR UPDATE`
 
-	// Promise: P10. A revision that is not the stored one writes nothing.
+	// Promises: P10, a revision that is not the stored one writes nothing; P9, nor
+	// does a mark of what another server held.
 	updateMarkSQL = `
 UPDATE {{schema}}.checkpoints
 SET position = $3,
     source = $4,
     next_offset = $5,
     parts = $6,
+    lineage = $8,
+    server = $9,
+    digest = $10,
+    trail = $11,
     revision = revision + 1,
     updated_at = clock_timestamp()
 WHERE name = $1
   AND part = $2
-  AND revision = $7`
+  AND revision = $7
+  AND ($12::timestamptz IS NULL OR {{schema}}.same_server($12))`
 )
 
 // Checkpoint implements worker.Checkpoints.
@@ -73,11 +79,18 @@ func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, er
 
 // SaveCheckpoint implements worker.Checkpoints.
 func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Checkpoint) error {
+	for _, m := range marks {
+		if m.Own() {
+			if _, err := d.since(ctx, m.Server); err != nil {
+				return fmt.Errorf("save checkpoint %s: %w", name, err)
+			}
+		}
+	}
 	err := pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		return d.writeMarks(ctx, tx, name, marks)
 	})
 	if err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", name, missing(err))
+		return fmt.Errorf("save checkpoint %s: %w", name, otherServer(missing(err)))
 	}
 	return nil
 }
@@ -100,7 +113,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	}
 	next.Revision = at.Revision
 	if err := d.writeMarks(ctx, tx, name, worker.Checkpoint{part: next}); err != nil {
-		return fmt.Errorf("advance %s: %w", name, err)
+		return fmt.Errorf("advance %s: %w", name, otherServer(err))
 	}
 	crash.At("postgres.advance.saved")
 	if err := tx.Commit(ctx); err != nil {
@@ -141,7 +154,11 @@ func (d *DB) writeMarks(ctx context.Context, tx pgx.Tx, name string, marks worke
 		if m.Revision == 0 {
 			batch.Queue(d.sql(insertMarkSQL), name, part)
 		}
-		batch.Queue(d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision).Exec(func(tag pgconn.CommandTag) error {
+		since, err := d.ownSince(m)
+		if err != nil {
+			return fmt.Errorf("part %q: %w", part, err)
+		}
+		batch.Queue(d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision, m.Lineage, m.Server, m.Digest[:], []byte(m.Trail), since).Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() != 1 {
 				return fmt.Errorf("part %q is not at revision %d: %w", part, m.Revision, worker.ErrFenced)
 			}
@@ -153,11 +170,13 @@ func (d *DB) writeMarks(ctx context.Context, tx pgx.Tx, name string, marks worke
 
 func scanMark(row pgx.Row) (string, worker.Mark, error) {
 	var (
-		part string
-		m    worker.Mark
-		at   int64
+		part          string
+		m             worker.Mark
+		at            int64
+		digest, trail []byte
 	)
-	err := row.Scan(&part, &at, &m.Source, &m.Offset, &m.Of, &m.Revision)
-	m.Position = event.Position(at)
+	err := row.Scan(&part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision)
+	m.Position, m.Trail = event.Position(at), worker.Trail(trail)
+	copy(m.Digest[:], digest)
 	return part, m, err
 }

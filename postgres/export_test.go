@@ -45,7 +45,7 @@ func (d *DB) Idle() bool {
 
 // Bound returns what the tracker knows.
 func (d *DB) Bound() (event.Position, time.Time) {
-	b := d.bound.last()
+	b := d.bound.on(time.Time{})
 	return b.upTo, b.server
 }
 
@@ -70,3 +70,6 @@ func (t *Tracker) Refresh(ctx context.Context, ask func(context.Context) (event.
 	})
 	return b.upTo, err
 }
+
+// Checksum is checksum.
+var Checksum = checksum

@@ -47,6 +47,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	}
 	for attempt := 1; hasCode(err, codeOtherServer) && attempt < otherServers; attempt++ {
 		d.bound.forget()
+		d.life.forget()
 		page, err = d.readLog(ctx, q)
 	}
 	if err != nil {
@@ -56,15 +57,19 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 }
 
 func (d *DB) readLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
-	if q.Filtered() {
-		return d.readSelected(ctx, q)
+	since, err := d.since(ctx, q.Server)
+	if err != nil {
+		return eventstore.Page{}, err
 	}
-	return d.readAll(ctx, q)
+	if q.Filtered() {
+		return d.readSelected(ctx, q, since)
+	}
+	return d.readAll(ctx, q, since)
 }
 
-func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery, since time.Time) (eventstore.Page, error) {
 	page := eventstore.Page{After: q.After, Next: q.After}
-	b := d.bound.last()
+	b := d.bound.on(since)
 	blocked, first := d.signal.isBlocked(q.After), q
 	if blocked {
 		first.Limit = 1 // only to see whether the hole is still there
@@ -80,7 +85,7 @@ func (d *DB) readAll(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 		return page, err
 	}
 	if final == 0 && len(events) > 0 { // the log goes on, but behind a hole
-		if b, err = d.bound.refresh(ctx, d.askBound); err != nil {
+		if b, err = d.refreshBound(ctx, since); err != nil {
 			return page, err
 		}
 		if b.upTo <= q.After {
@@ -125,12 +130,12 @@ func finalUpTo(after event.Position, events []event.Recorded, upTo event.Positio
 
 // readSelected reads up to the bound and never beyond: between two events that
 // a query selects, others may lie, or holes.
-func (d *DB) readSelected(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+func (d *DB) readSelected(ctx context.Context, q eventstore.LogQuery, since time.Time) (eventstore.Page, error) {
 	page := eventstore.Page{After: q.After, Next: q.After}
-	b := d.bound.last()
+	b := d.bound.on(since)
 	if b.upTo <= q.After {
 		var err error
-		if b, err = d.bound.refresh(ctx, d.askBound); err != nil || b.upTo <= q.After {
+		if b, err = d.refreshBound(ctx, since); err != nil || b.upTo <= q.After {
 			return page, err
 		}
 	}

@@ -61,6 +61,7 @@ type DB struct {
 	statements sync.Map // template to statement
 	group      *group   // nil: each append is a statement of its own
 	bound      tracker
+	life       life
 	signal     signal
 	pages      pageSize
 	buffers    sync.Pool // of *[]event.Recorded

@@ -20,25 +20,40 @@ type runner[Tx any] struct {
 	options
 	db        worker.Store[Tx]
 	delivered atomic.Int64
+	// stored and resumed are the mark that the loop has started from, as it was stored and as a
+	// place in the present generation of the log.
+	stored, resumed worker.Mark
 }
 
 func (r *runner[Tx]) loop() worker.Loop {
 	return worker.Loop{
 		Name: r.name, Log: r.db, Batch: r.batch, Retry: r.retry, Timeout: r.timeout, Logger: r.log,
-		Start: func(ctx context.Context) (event.Position, error) {
-			c, err := r.checkpoint(ctx, func(part string) bool { return part == logPart })
-			return c[logPart].Position, err
-		},
-		Apply: r.applyPage,
+		Start: r.start, Apply: r.applyPage,
 	}
 }
 
+func (r *runner[Tx]) start(ctx context.Context) (q eventstore.LogQuery, err error) {
+	c, err := r.checkpoint(ctx, func(part string) bool { return part == logPart })
+	if err != nil {
+		return q, err
+	}
+	r.stored = c[logPart]
+	r.resumed, err = worker.Resume(ctx, r.db, r.name, r.stored)
+	return eventstore.LogQuery{After: r.resumed.Position, Server: r.resumed.Server}, err
+}
+
 func (r *runner[Tx]) applyPage(ctx context.Context, page eventstore.Page) error {
-	return r.advance(ctx, logPart, page.Events, func(at worker.Mark) (worker.Mark, error) {
-		if at.Position >= page.Next || at.Position < page.After {
-			return at, worker.ErrFenced // another process applied this page, or the mark was set back
+	return r.advance(ctx, logPart, func(at worker.Mark) (worker.Mark, []event.Recorded, error) {
+		switch {
+		case at.Position >= page.Next || at.Position < page.After:
+			return at, nil, worker.ErrFenced // another process applied this page, or the mark was set back
+		case at.Server == r.resumed.Server:
+		case at.Revision == r.stored.Revision:
+			at = r.resumed
+		default:
+			return at, nil, worker.ErrFenced // another process goes by another server
 		}
-		return worker.Mark{Position: page.Next}, nil
+		return at.Reached(page.Next, page.Events), page.Events, nil
 	})
 }
 
@@ -88,8 +103,17 @@ func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
 	err := r.retry.Do(ctx, r.log, r.name+" "+d.Part, func() error {
 		ctx, cancel := worker.Detach(ctx, r.timeout)
 		defer cancel()
-		return r.advance(ctx, d.Part, d.Events, func(at worker.Mark) (worker.Mark, error) {
-			return r.next(at, d)
+		return r.advance(ctx, d.Part, func(at worker.Mark) (worker.Mark, []event.Recorded, error) {
+			lineage, events, err := at.Receive(r.name, d)
+			if err != nil {
+				return at, nil, err
+			}
+			if lost := len(d.Events) - len(events); lost > 0 {
+				r.log.WarnContext(ctx, "left out events of a history that the store has lost", "projection", r.name, "part", d.Part, "events", lost)
+			}
+			next, err := r.next(at, d, events)
+			next.Lineage = lineage
+			return next, events, err
 		})
 	})
 	if err != nil {
@@ -102,7 +126,7 @@ func (r *runner[Tx]) Deliver(ctx context.Context, d worker.Delivery) error {
 // next returns the mark after a delivery. The events of a part come in the
 // order of their positions, repeats aside, so a position at or before the mark
 // is a repeat and needs no window of remembered ids.
-func (r *runner[Tx]) next(at worker.Mark, d worker.Delivery) (worker.Mark, error) {
+func (r *runner[Tx]) next(at worker.Mark, d worker.Delivery, events []event.Recorded) (worker.Mark, error) {
 	if at.Of != 0 && at.Of != d.Of {
 		return at, worker.Permanent(&worker.PartsError{Name: r.name, Part: d.Part, Was: at.Of, Is: d.Of})
 	}
@@ -114,18 +138,18 @@ func (r *runner[Tx]) next(at worker.Mark, d worker.Delivery) (worker.Mark, error
 		return at, worker.Permanent(&worker.GapError{Name: r.name, Part: d.Part, Want: offset, Got: d.First})
 	}
 	next := worker.Mark{Position: at.Position, Source: d.Source, Offset: max(offset, d.Next), Of: d.Of}
-	for _, e := range d.Events {
+	for _, e := range events {
 		next.Position = max(next.Position, e.Position)
 	}
 	return next, nil
 }
 
 // advance applies the events behind the mark and moves it, in one transaction.
-func (r *runner[Tx]) advance(ctx context.Context, part string, events []event.Recorded, next func(at worker.Mark) (worker.Mark, error)) error {
+func (r *runner[Tx]) advance(ctx context.Context, part string, next func(at worker.Mark) (worker.Mark, []event.Recorded, error)) error {
 	start := time.Now()
 	var applied worker.Applied
 	err := r.db.Advance(ctx, r.name, part, func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
-		mark, err := next(at)
+		mark, events, err := next(at)
 		if err != nil {
 			return at, err
 		}

@@ -21,11 +21,13 @@ type Loop struct {
 	Log  eventstore.Log
 	// Batch is the most events of a page.
 	Batch int
-	// Start returns the position to read after. It is called first, and again
-	// after every error, so that what another worker did is taken into account.
-	Start func(ctx context.Context) (event.Position, error)
+	// Start returns where to read: After, and the Server if the reader goes by one. It
+	// is called first, and again after every error and when the log is held by
+	// another server, so that what has happened meanwhile is taken into account.
+	Start func(ctx context.Context) (eventstore.LogQuery, error)
 	// Apply makes the events of a page take effect and stores the mark.
-	// ErrFenced makes the loop start again without counting as a failure.
+	// ErrFenced and eventstore.ErrOtherServer make the loop start again without
+	// counting as a failure.
 	Apply func(ctx context.Context, page eventstore.Page) error
 
 	Retry   Retry         // zero: the defaults
@@ -66,7 +68,7 @@ func listen(ctx context.Context, log eventstore.Log) (stop func()) {
 func (l Loop) RunTo(ctx context.Context, to event.Position) error { return l.run(ctx, &to) }
 
 func (l Loop) run(ctx context.Context, to *event.Position) error {
-	var at event.Position
+	var at eventstore.LogQuery
 	started := false
 	for ctx.Err() == nil {
 		idle := false
@@ -77,11 +79,11 @@ func (l Loop) run(ctx context.Context, to *event.Position) error {
 		if err == nil && !started {
 			pause(ctx, l.Retry.Wait(1)) // fenced: let the other one get ahead
 		}
-		if err == nil && started && to != nil && at >= *to {
+		if err == nil && started && to != nil && at.After >= *to {
 			return nil
 		}
 		if err == nil && idle {
-			err = l.Log.Wait(ctx, at)
+			err = l.Log.Wait(ctx, at.After)
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -91,31 +93,40 @@ func (l Loop) run(ctx context.Context, to *event.Position) error {
 }
 
 // step applies one page. On an error the next step asks Start again.
-func (l Loop) step(ctx context.Context, at event.Position, started *bool) (event.Position, bool, error) {
+func (l Loop) step(ctx context.Context, at eventstore.LogQuery, started *bool) (_ eventstore.LogQuery, idle bool, err error) {
 	ok := *started
 	*started = false
 	reading, cancel := context.WithTimeout(ctx, l.timeout())
 	defer cancel()
 	if !ok {
-		var err error
 		if at, err = l.Start(reading); err != nil {
-			return at, false, err
+			return at, false, l.startAgain(ctx, at, err)
 		}
 	}
-	page, err := l.Log.ReadLog(reading, eventstore.LogQuery{After: at, Limit: l.Batch})
+	at.Limit = l.Batch
+	page, err := l.Log.ReadLog(reading, at)
+	if err == nil && len(page.Events) > 0 {
+		err = l.apply(ctx, page)
+	}
 	if err != nil {
-		return at, false, err
-	}
-	if len(page.Events) > 0 {
-		if err := l.apply(ctx, page); errors.Is(err, ErrFenced) {
-			l.Logger.InfoContext(ctx, "another worker moved the checkpoint", "name", l.Name, "position", at)
-			return at, false, nil
-		} else if err != nil {
-			return at, false, err
-		}
+		return at, false, l.startAgain(ctx, at, err)
 	}
 	*started = true
-	return page.Next, page.Next == at, nil
+	at.After = page.Next
+	return at, page.Next == page.After, nil
+}
+
+// startAgain takes away an error that only says that the loop has to start again.
+func (l Loop) startAgain(ctx context.Context, at eventstore.LogQuery, err error) error {
+	switch {
+	case errors.Is(err, ErrFenced):
+		l.Logger.InfoContext(ctx, "another worker moved the checkpoint", "name", l.Name, "position", at.After)
+	case errors.Is(err, eventstore.ErrOtherServer):
+		l.Logger.InfoContext(ctx, "the log is held by another server", "name", l.Name, "position", at.After)
+	default:
+		return err
+	}
+	return nil
 }
 
 // apply outlives ctx, so that a batch is finished when the worker is told to stop.

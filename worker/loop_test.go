@@ -39,9 +39,9 @@ type reader struct {
 func (r *reader) loop(db *memory.DB) worker.Loop {
 	return worker.Loop{
 		Name: "reader", Log: db, Batch: 3, Logger: silent, Retry: worker.Retry{Attempts: 3},
-		Start: func(context.Context) (event.Position, error) {
+		Start: func(context.Context) (eventstore.LogQuery, error) {
 			r.starts++
-			return r.mark, nil
+			return eventstore.LogQuery{After: r.mark}, nil
 		},
 		Apply: func(_ context.Context, page eventstore.Page) error {
 			if r.fail != nil {

@@ -46,6 +46,15 @@ type Mark struct {
 	// Of is the number of parts when the mark was made: with another number the
 	// events are spread differently and Position says nothing. 0: not counted.
 	Of int
+	// Lineage is the text of the eventstore.Lineage that Position is a place in, and
+	// Server, of a reader of the log, its present server. A store that holds the log
+	// itself refuses a mark of another server than it is: see Checkpoints.
+	Lineage string
+	Server  string
+	// Digest is that of every event that a reader of the log was given, and Trail how
+	// it came there: what a history is compared by.
+	Digest Digest
+	Trail  Trail
 	// Revision grows with each write of the mark. Only a store changes it.
 	Revision int64
 }
@@ -61,7 +70,9 @@ type Checkpoints interface {
 	Checkpoint(ctx context.Context, name string) (Checkpoint, error)
 	// SaveCheckpoint writes the given marks, all or none. Each must have the
 	// Revision that the stored mark has (0: none is stored), else nothing is
-	// written and the error matches ErrFenced.
+	// written and the error matches ErrFenced. A mark that names a Server which the
+	// store has been, and is no more, is not written either: that is
+	// eventstore.ErrOtherServer.
 	SaveCheckpoint(ctx context.Context, name string, marks Checkpoint) error
 }
 
@@ -73,8 +84,8 @@ type Store[Tx any] interface {
 	// Advance runs fn in a transaction that holds the mark of one part: no
 	// other Advance of the same name and part runs meanwhile, in any process.
 	// The mark that fn returns is written, with the next revision, in the same
-	// transaction. If fn returns an error, all is rolled back and the error is
-	// returned as it is.
+	// transaction, under the conditions of SaveCheckpoint. If fn returns an error, all
+	// is rolled back and the error is returned as it is.
 	Advance(ctx context.Context, name, part string, fn func(ctx context.Context, tx Tx, at Mark) (Mark, error)) error
 }
 
@@ -105,6 +116,9 @@ type Delivery struct {
 	Part   string
 	Source string
 	Of     int
+	// Lineage is that of the log which the events were read from, as text; "" if the
+	// source does not tell.
+	Lineage string
 	// First is where this delivery begins in Source, Next where the next one will.
 	First, Next int64
 	Events      []event.Recorded

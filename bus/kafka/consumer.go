@@ -114,14 +114,31 @@ func (m *member) deliverPart(ctx context.Context, p kgo.FetchTopicPartition) err
 	if a == nil {
 		return fmt.Errorf("fetch %s: records of a partition that was not assigned", part)
 	}
-	d := worker.Delivery{Part: part, Source: a.id, Of: a.of, First: a.next, Events: make([]event.Recorded, len(p.Records))}
-	for i, r := range p.Records {
-		e, err := bus.EventOf(message(r))
+	d := worker.Delivery{Part: part, Source: a.id, Of: a.of, First: a.next}
+	for _, r := range p.Records {
+		msg := message(r)
+		e, err := bus.EventOf(msg)
 		if err != nil {
 			return worker.Permanent(fmt.Errorf("%s offset %d: %w", part, r.Offset, err))
 		}
-		d.Events[i] = e
+		if lineage := bus.LineageOf(msg); lineage != d.Lineage {
+			if err := m.deliverSome(ctx, a, d); err != nil { // a delivery is of one history
+				return err
+			}
+			d.Lineage, d.First, d.Events = lineage, a.next, nil
+		}
+		if d.Events == nil {
+			d.Events = make([]event.Recorded, 0, len(p.Records))
+		}
+		d.Events = append(d.Events, e)
 		d.Next = r.Offset + 1
+	}
+	return m.deliverSome(ctx, a, d)
+}
+
+func (m *member) deliverSome(ctx context.Context, a *assigned, d worker.Delivery) error {
+	if len(d.Events) == 0 {
+		return nil
 	}
 	if err := m.to.Deliver(ctx, d); err != nil {
 		return err

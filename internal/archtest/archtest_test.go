@@ -23,7 +23,7 @@ var allowed = map[string]string{
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore",
 	"projection": "codec event eventstore worker internal/crash",
-	"bus":        "event eventstore worker internal/crash github.com/google/uuid",
+	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// test kits
 	"codec/codectest":           "codec event",

@@ -3,16 +3,43 @@
 -- Safe while an old version is live: it only creates. Nothing to build
 -- concurrently first.
 
-CREATE TABLE {{schema}}.store (
-    only_row    boolean     NOT NULL DEFAULT true,
-    incarnation uuid        NOT NULL DEFAULT gen_random_uuid(),
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT store_pkey PRIMARY KEY (only_row),
-    CONSTRAINT store_has_one_row CHECK (only_row)
-);
-COMMENT ON TABLE {{schema}}.store IS 'One row: which store this is. Checkpoints outside of it name the incarnation.';
+-- Which server this is, and which life of it: the cluster, the database in it, and
+-- the timeline, which a failover and a restore to a point in time change. A dump
+-- that is loaded elsewhere has another cluster or another database. A crash and a
+-- restart change nothing. A replica is another one than the primary it may become.
+CREATE FUNCTION {{schema}}.server_v1() RETURNS text
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT concat_ws('/',
+    (SELECT c.system_identifier FROM pg_control_system() c),
+    (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()),
+    CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END)
+$$;
 
-INSERT INTO {{schema}}.store DEFAULT VALUES;
+-- When this server began to be what it is. A promotion does not start the server
+-- again, but ends its life as a replica: hence the microsecond.
+CREATE FUNCTION {{schema}}.served_since() RETURNS timestamptz
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT pg_postmaster_start_time() + CASE WHEN pg_is_in_recovery() THEN interval '1 microsecond' ELSE interval '0' END
+$$;
+
+CREATE TABLE {{schema}}.lineage (
+    generation  integer     NOT NULL,
+    incarnation uuid        NOT NULL,
+    server      text        COLLATE "C" NOT NULL,
+    since       bigint      NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT lineage_pkey PRIMARY KEY (generation),
+    CONSTRAINT lineage_starts_at_1 CHECK (generation >= 1)
+);
+COMMENT ON TABLE {{schema}}.lineage IS 'Which servers have held this log. A new incarnation is a history that some reader had to be set back for.';
+COMMENT ON COLUMN {{schema}}.lineage.since IS 'Every position up to it holds what it held in the generation before.';
+
+INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
+SELECT 1, gen_random_uuid(), {{schema}}.server_v1(), 0;
 
 -- 2^48-1: positions share a lock key with the 15 bits of the namespace.
 -- CACHE 1: a session that hands out old numbers breaks the order of the log.
@@ -28,6 +55,7 @@ CREATE TABLE {{schema}}.events (
     payload        bytea       NOT NULL,
     metadata       bytea       NOT NULL,
     closes         boolean     NOT NULL DEFAULT false,
+    checksum       bytea       NOT NULL DEFAULT '',
     recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT events_pkey PRIMARY KEY (position),
     CONSTRAINT events_version_key UNIQUE (category, stream_id, version),
@@ -36,6 +64,34 @@ CREATE TABLE {{schema}}.events (
 );
 COMMENT ON TABLE {{schema}}.events IS 'The log. Rows are only ever inserted, by append_v1 and append_all_v1.';
 COMMENT ON COLUMN {{schema}}.events.closes IS 'No event can follow this one in its stream.';
+
+COMMENT ON COLUMN {{schema}}.events.checksum IS 'What checksum_v1 made of the row when it was appended. Empty: it was not appended by Annals.';
+
+-- The first 8 bytes of SHA-256 over what the client has given and the version.
+-- annals verify compares it with the row. The texts are joined by a character that
+-- none of them can have, and the length of the metadata tells it from the payload.
+--
+-- It has no settings and is no more volatile than what it calls, so it is inlined:
+-- hence the schema of each function.
+CREATE FUNCTION {{schema}}.checksum_v1(
+    category       text,
+    stream_id      text,
+    version        bigint,
+    event_id       uuid,
+    name           text,
+    schema_version smallint,
+    content_type   text,
+    payload        bytea,
+    metadata       bytea,
+    closes         boolean
+) RETURNS bytea
+LANGUAGE sql STABLE
+AS $$
+SELECT pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(
+    category || E'\x1f' || stream_id || E'\x1f' || version::text || E'\x1f' || event_id::text || E'\x1f' || name || E'\x1f'
+        || schema_version::text || E'\x1f' || content_type || E'\x1f' || closes::text || E'\x1f' || pg_catalog.octet_length(metadata)::text || E'\x1f',
+    'UTF8') || metadata || payload), 1, 8)
+$$;
 
 -- For reads by category and name. Each pair is a run of positions of its own,
 -- and the pairs themselves are found by jumping from one to the next.

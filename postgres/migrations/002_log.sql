@@ -73,7 +73,7 @@ DECLARE
     drawn  bigint;
     lowest bigint;
 BEGIN
-    server := pg_postmaster_start_time();
+    server := {{schema}}.served_since();
     IF pg_is_in_recovery() THEN
         SELECT m.position INTO bound FROM {{schema}}.published_mark m;
         RETURN;
@@ -93,6 +93,74 @@ BEGIN
 END
 $$;
 
+-- The generations of the log, oldest first, and what the server is now. The first
+-- call on a server that has taken over begins a generation.
+--
+-- What is known to be common with the generation before is what had been written
+-- down there: the published mark, and how far readers of the log had come. They
+-- were committed after every event that they stand for, so where they have
+-- survived, those have. Nobody writes either before the generation has begun:
+-- publish_mark_v1 calls this first, and the mark of a reader names its server.
+--
+-- On a replica, which writes nothing, the last generation is not stored.
+-- Index: lineage_pkey, checkpoints_pkey. Lock: none that others wait for.
+CREATE FUNCTION {{schema}}.lineage_v1(
+    OUT incarnations uuid[],
+    OUT servers      text[],
+    OUT sinces       bigint[],
+    OUT started      timestamptz,
+    OUT replica      boolean
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    here   text := {{schema}}.server_v1();
+    last   {{schema}}.lineage;
+    common bigint;
+BEGIN
+    started := {{schema}}.served_since();
+    replica := pg_is_in_recovery();
+    SELECT l.* INTO STRICT last FROM {{schema}}.lineage l ORDER BY l.generation DESC LIMIT 1;
+    IF last.server <> here THEN
+        SELECT greatest(m.position, (SELECT max(c.position) FROM {{schema}}.checkpoints c WHERE c.part = '' AND c.server = last.server))
+        INTO common
+        FROM {{schema}}.published_mark m;
+        IF NOT replica THEN
+            INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
+            VALUES (last.generation + 1, last.incarnation, here, common)
+            ON CONFLICT DO NOTHING;
+        END IF;
+    END IF;
+    SELECT array_agg(l.incarnation ORDER BY l.generation), array_agg(l.server ORDER BY l.generation), array_agg(l.since ORDER BY l.generation)
+    INTO incarnations, servers, sinces
+    FROM (SELECT g.* FROM {{schema}}.lineage g ORDER BY g.generation DESC LIMIT 1000) l;
+    IF replica AND last.server <> here THEN
+        incarnations := incarnations || last.incarnation;
+        servers := servers || here;
+        sinces := sinces || common;
+    END IF;
+END
+$$;
+
+-- Begins a new incarnation: what readers were given of this one behind the
+-- position is of a history that was lost.
+CREATE FUNCTION {{schema}}.fork_v1(common bigint) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    fresh uuid;
+BEGIN
+    PERFORM {{schema}}.lineage_v1();
+    INSERT INTO {{schema}}.lineage (generation, incarnation, server, since)
+    SELECT max(l.generation) + 1, gen_random_uuid(), {{schema}}.server_v1(), common
+    FROM {{schema}}.lineage l
+    RETURNING incarnation INTO fresh;
+    RETURN fresh;
+END
+$$;
+
 -- Publishes the bound for replicas. The mark commits after everything that it
 -- covers, so a replica that shows the mark shows that too.
 -- Lock: the row of the mark, until commit.
@@ -104,6 +172,7 @@ DECLARE
     decided   bigint;
     published bigint;
 BEGIN
+    PERFORM {{schema}}.lineage_v1();
     SELECT b.bound INTO decided FROM {{schema}}.log_bound_v1() b;
     UPDATE {{schema}}.published_mark m
     SET position = decided,
@@ -114,17 +183,19 @@ BEGIN
 END
 $$;
 
--- Raises when the server is another one than the bound came from, or has
+-- Raises when the server is another one than it was for the caller before, or has
 -- restarted since: after a failover positions may be drawn again.
-CREATE FUNCTION {{schema}}.same_server(since timestamptz) RETURNS void
-LANGUAGE plpgsql STABLE
+CREATE FUNCTION {{schema}}.same_server(since timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF since <> pg_postmaster_start_time() THEN
-        RAISE EXCEPTION 'read log: the bound was asked of another server'
-            USING ERRCODE = 'AN001', HINT = 'Ask for the bound again.';
+    -- served_since, written out: this runs before each page of the log.
+    IF since <> (pg_postmaster_start_time() + CASE WHEN pg_is_in_recovery() THEN interval '1 microsecond' ELSE interval '0' END) THEN
+        RAISE EXCEPTION 'the server is another one, or has restarted'
+            USING ERRCODE = 'AN001', HINT = 'Ask for the lineage and the bound again.';
     END IF;
+    RETURN true;
 END
 $$;
 

@@ -141,9 +141,11 @@ BEGIN
     -- The usual case, all in one statement: one event, which the stream allows.
     IF given = 1 AND NOT in_look_up THEN
         INSERT INTO {{schema}}.events
-            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes)
+            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, checksum)
         SELECT in_category, in_stream_id, coalesce(l.version, 0) + 1, in_event_ids[1], in_names[1], in_schemas[1],
-               in_content_types[1], in_payloads[1], in_metadatas[1], in_closes
+               in_content_types[1], in_payloads[1], in_metadatas[1], in_closes,
+               {{schema}}.checksum_v1(in_category, in_stream_id, coalesce(l.version, 0) + 1, in_event_ids[1], in_names[1], in_schemas[1],
+                                      in_content_types[1], in_payloads[1], in_metadatas[1], in_closes)
         FROM (VALUES (true)) AS one
         LEFT JOIN LATERAL (
             SELECT e.version, e.closes
@@ -189,8 +191,9 @@ BEGIN
     at_version := actual + given;
     WITH written AS (
         INSERT INTO {{schema}}.events
-            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes)
-        SELECT in_category, in_stream_id, actual + g.place, g.event_id, g.name, g.schema_version, g.content_type, g.payload, g.metadata, in_closes AND g.place = given
+            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, checksum)
+        SELECT in_category, in_stream_id, actual + g.place, g.event_id, g.name, g.schema_version, g.content_type, g.payload, g.metadata, in_closes AND g.place = given,
+               {{schema}}.checksum_v1(in_category, in_stream_id, actual + g.place, g.event_id, g.name, g.schema_version, g.content_type, g.payload, g.metadata, in_closes AND g.place = given)
         FROM unnest(in_event_ids, in_names, in_schemas, in_content_types, in_payloads, in_metadatas)
              WITH ORDINALITY AS g (event_id, name, schema_version, content_type, payload, metadata, place)
         ORDER BY g.place
@@ -305,9 +308,11 @@ BEGIN
 
     WITH written AS (
         INSERT INTO {{schema}}.events
-            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes)
+            (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata, closes, checksum)
         SELECT in_categories[g.append], in_stream_ids[g.append], actuals[g.append] + g.place, g.event_id, g.name, g.schema_version,
-               g.content_type, g.payload, g.metadata, in_closes[g.append] AND g.place = in_counts[g.append]
+               g.content_type, g.payload, g.metadata, in_closes[g.append] AND g.place = in_counts[g.append],
+               {{schema}}.checksum_v1(in_categories[g.append], in_stream_ids[g.append], actuals[g.append] + g.place, g.event_id, g.name, g.schema_version,
+                                      g.content_type, g.payload, g.metadata, in_closes[g.append] AND g.place = in_counts[g.append])
         FROM unnest(in_appends, in_places, in_event_ids, in_names, in_schemas, in_content_types, in_payloads, in_metadatas)
              WITH ORDINALITY AS g (append, place, event_id, name, schema_version, content_type, payload, metadata, event)
         WHERE admitted[g.append]

@@ -8,6 +8,10 @@ CREATE TABLE {{schema}}.checkpoints (
     source      text        COLLATE "C" NOT NULL DEFAULT '',
     next_offset bigint      NOT NULL DEFAULT 0,
     parts       integer     NOT NULL DEFAULT 0,
+    lineage     text        COLLATE "C" NOT NULL DEFAULT '',
+    server      text        COLLATE "C" NOT NULL DEFAULT '',
+    digest      bytea       NOT NULL DEFAULT '',
+    trail       bytea       NOT NULL DEFAULT '',
     revision    bigint      NOT NULL DEFAULT 0,
     updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT checkpoints_pkey PRIMARY KEY (name, part)

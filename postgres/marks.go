@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/worker"
+)
+
+// marksSQL pages by the key. Index: checkpoints_pkey. Lock: none.
+const marksSQL = `
+SELECT name, part, position, source, next_offset, parts, lineage, server, digest, trail, revision, updated_at
+FROM {{schema}}.checkpoints
+WHERE (name, part) > ($1, $2)
+ORDER BY name, part
+LIMIT 1000`
+
+// StoredMark is a mark as it is kept: of which reader, and since when.
+type StoredMark struct {
+	// Name is that of the reader, with its kind: "relay/main", "projection/totals".
+	Name string
+	Part string
+	worker.Mark
+	UpdatedTime time.Time
+}
+
+// Marks yields the marks of all readers, in the order of their names and parts. It
+// reads in pages; after an error it yields no more.
+func (d *DB) Marks(ctx context.Context) iter.Seq2[StoredMark, error] {
+	return func(yield func(StoredMark, error) bool) {
+		var last StoredMark
+		for {
+			page, err := d.marksAfter(ctx, last)
+			if err != nil {
+				yield(StoredMark{}, fmt.Errorf("read checkpoints: %w", missing(err)))
+				return
+			}
+			for _, m := range page {
+				if !yield(m, nil) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			last = page[len(page)-1]
+		}
+	}
+}
+
+func (d *DB) marksAfter(ctx context.Context, last StoredMark) ([]StoredMark, error) {
+	rows, err := d.pool.Query(ctx, d.sql(marksSQL), last.Name, last.Part)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var page []StoredMark
+	for rows.Next() {
+		var (
+			m             StoredMark
+			at            int64
+			digest, trail []byte
+		)
+		if err := rows.Scan(&m.Name, &m.Part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision, &m.UpdatedTime); err != nil {
+			return nil, err
+		}
+		m.Position, m.Trail, m.UpdatedTime = event.Position(at), worker.Trail(trail), m.UpdatedTime.UTC()
+		copy(m.Digest[:], digest)
+		page = append(page, m)
+	}
+	return page, rows.Err()
+}
