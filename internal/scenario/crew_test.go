@@ -284,6 +284,9 @@ func (tellingPublisher) Topics(_ context.Context, names ...string) (map[string]s
 	return out, nil
 }
 
+// Newest shows nothing: it is asked after a failover, and here is none.
+func (tellingPublisher) Newest(context.Context, string, func(bus.Message) bool) error { return nil }
+
 func (p tellingPublisher) Publish(_ context.Context, messages []bus.Message) error {
 	for _, m := range messages {
 		out := oracle.Message{Topic: m.Topic, Key: string(m.Key)}
