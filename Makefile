@@ -10,6 +10,8 @@ GO ?= go
 GOTESTFLAGS ?=
 # Flags for the scenarios of make fault, such as SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7'.
 SCENARIOFLAGS ?=
+# Which mistakes make sabotage builds, such as TAGS='j s'; empty for all.
+TAGS ?=
 # Flags for the benchmark, such as BENCHFLAGS='-filter ^append/ -rounds 3 -json result.json'.
 BENCHFLAGS ?=
 # How long make fuzz runs each fuzz test.
@@ -43,10 +45,34 @@ pgbouncer:
 		{ apt-get install -y -qq --no-install-recommends pgbouncer || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; }; } >/dev/null 2>&1; } || \
 		{ echo "the fault tests need pgbouncer: apt-get install pgbouncer" >&2; exit 1; }
 
+# What slows down the flushes of a server. Without it commits are slowed down by
+# its own setting, so this does not fail.
+.PHONY: strace
+strace:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -y -qq --no-install-recommends strace || { apt-get update -qq && apt-get install -y -qq --no-install-recommends strace; }; } >/dev/null 2>&1; } || \
+		echo "without strace a fault test slows down commits instead of flushes" >&2
+
+# How long each scenario takes on two cores, alone; several run at once. Long is
+# SCENARIOFLAGS='-scenario.time=10m'.
+#
+#	scenario                                     short   long
+#	TestFaultOutOfOrderCommits, BlockedHorizon   15 s    11 min
+#	TestFaultConcurrentAppends, RefusedStatements 12 s   11 min
+#	TestFaultPgBouncer, Replica                  30 s    13 min
+#	TestFaultSabotageIsSeen                      10 s    the same
+#	TestFaultKilledAnywhere                      15 s    11 min; 20 kills, or about two a second
+#	TestFaultCrashLoop                           15 s    11 min; a kill of the server every 4 s
+#	TestFaultHalfOpen                            30 s    11 min; a fault every 6 s
+#	TestFaultLimits                              30 s    the same
 .PHONY: fault
-fault: pgbouncer ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
+fault: pgbouncer strace ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
+
+.PHONY: sabotage
+sabotage: ## build the store with each of the known mistakes, and want a fault test to catch it (TAGS='j s' for some)
+	@GO="$(GO)" GOTESTFLAGS="$(GOTESTFLAGS)" SCENARIOFLAGS="$(SCENARIOFLAGS)" internal/scenario/sabotage.sh $(TAGS)
 
 .PHONY: fuzz
 fuzz: ## look for inputs that break a fuzz test (FUZZTIME=10s for each of them)

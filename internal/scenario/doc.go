@@ -8,6 +8,8 @@
 //	make fault SCENARIOFLAGS='-scenario.time=10m'
 //	make fault SCENARIOFLAGS='-scenario.seed=7'
 //
+//	make sabotage
+//
 // A scenario takes about -scenario.time; from a minute on, a few transactions
 // stay open for up to 30 s.
 // The seed fixes what each writer does, step by step, and is logged, so that a
