@@ -124,6 +124,7 @@ func (c *crewed) finish(t *testing.T, ctx context.Context, pool *pgxpool.Pool, h
 		found, broker,
 		oracle.Effects("counted", stored, count, countedNow(t, judged)),
 		oracle.Hygiene(c.hygiene.samples, oracle.Sample{Goroutines: 20}),
+		chain(t, ctx, judged),
 	) {
 		t.Error(f)
 	}
@@ -154,7 +155,7 @@ func TestFaultCrashLoop(t *testing.T) {
 	r, kills, small := random(s, 50), 0, 0
 	for until := time.Now().Add(*timeFlag); kills < 2 || time.Now().Before(until); kills++ {
 		for next := time.Now().Add(2*time.Second + rand.N(3*time.Second)); time.Now().Before(next); small++ {
-			moment(ctx, r, 500*time.Millisecond)
+			moment(ctx, r, 1500*time.Millisecond)
 			nuisance(ctx, r, pool)
 		}
 		if err := server.Kill(); err != nil {
@@ -172,7 +173,7 @@ func TestFaultCrashLoop(t *testing.T) {
 
 // nuisance ends backends in one way or another, as far as the server is there.
 func nuisance(ctx context.Context, r *rand.Rand, pool *pgxpool.Pool) {
-	if r.IntN(3) > 0 {
+	if r.IntN(4) > 0 {
 		_, _ = pool.Exec(ctx, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity

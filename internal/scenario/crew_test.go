@@ -38,6 +38,8 @@ type crew struct {
 	pool *pgxpool.Pool
 	db   *postgres.DB
 	to   *oracle.Recorder
+
+	began time.Time
 }
 
 type crewArgs struct {
@@ -111,7 +113,7 @@ func workAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessage)
 			count()
 		}
 	}()
-	c := crew{args, pool, postgres.New(pool, postgres.WithLogger(silent)), to}
+	c := crew{crewArgs: args, pool: pool, db: postgres.New(pool, postgres.WithLogger(silent)), to: to}
 	err = c.work(ctx, enough)
 	pool.Close()
 	count()
@@ -121,6 +123,7 @@ func workAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessage)
 // work returns when the context has ended, or with the first error that nobody
 // would go on after. The writers end when enough is closed.
 func (c *crew) work(ctx context.Context, enough <-chan struct{}) error {
+	c.began = time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -169,7 +172,8 @@ func moment(ctx context.Context, r *rand.Rand, most time.Duration) bool {
 
 func (c *crew) stream(r *rand.Rand) event.Stream {
 	s := stream(r.Uint64N(crewStreams))
-	s.ID = c.Streams + s.ID
+	// Other streams from time to time, so that they stay short: they are read whole.
+	s.ID = c.Streams + s.ID + fmt.Sprint("-", int(time.Since(c.began)/(3*time.Second)))
 	return s
 }
 

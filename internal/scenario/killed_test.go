@@ -134,7 +134,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 	judge(t, ctx, h, pool, db)
 	stored := committed(t, pool)
 	again, broker := oracle.Published(stored, nil, messages, 0.5)
-	for _, f := range slices.Concat(found, broker, oracle.Effects("counted", stored, count, countedNow(t, pool))) {
+	for _, f := range slices.Concat(found, broker, oracle.Effects("counted", stored, count, countedNow(t, pool)), chain(t, ctx, pool)) {
 		t.Error(f)
 	}
 	t.Logf("%d kills, at %v and at any moment; drained within %v; %.2f of the messages came again", kills, points, took, again)
@@ -188,8 +188,31 @@ GROUP BY name`)
 	return out, rows.Err()
 }
 
-// drained watches the workers until all are at the head, or patience is over.
+// drained watches the workers until all are at the head, when nobody appends any
+// more, or patience is over.
 func drained(t *testing.T, pool *pgxpool.Pool, since time.Time) []oracle.Lag {
+	t.Helper()
+	return watched(t, pool, since, func(now []oracle.Lag) bool {
+		return !slices.ContainsFunc(now, func(l oracle.Lag) bool { return l.Lag > 0 })
+	})
+}
+
+// caughtUp watches the workers until each has been at the head, while others
+// append, or patience is over.
+func caughtUp(t *testing.T, pool *pgxpool.Pool, since time.Time) []oracle.Lag {
+	t.Helper()
+	caught := map[string]bool{}
+	return watched(t, pool, since, func(now []oracle.Lag) bool {
+		all := true
+		for _, l := range now {
+			caught[l.Name] = caught[l.Name] || l.Lag <= 0
+			all = all && caught[l.Name]
+		}
+		return all
+	})
+}
+
+func watched(t *testing.T, pool *pgxpool.Pool, since time.Time, enough func(now []oracle.Lag) bool) []oracle.Lag {
 	t.Helper()
 	var all []oracle.Lag
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -197,7 +220,7 @@ func drained(t *testing.T, pool *pgxpool.Pool, since time.Time) []oracle.Lag {
 	for time.Since(since) < patience {
 		now, err := lags(t, pool)
 		all = append(all, now...)
-		if err == nil && len(now) > 0 && !slices.ContainsFunc(now, func(l oracle.Lag) bool { return l.Lag > 0 }) {
+		if err == nil && len(now) > 0 && enough(now) {
 			break
 		}
 		<-tick.C

@@ -289,7 +289,7 @@ func (l *limits) queue(ctx context.Context, r *rand.Rand) error {
 		return err
 	}
 	defer pool.Close()
-	c := crew{crewArgs{Streams: "q"}, pool, postgres.New(pool, postgres.WithLogger(silent)), l.to}
+	c := crew{crewArgs: crewArgs{Streams: "q"}, pool: pool, db: postgres.New(pool, postgres.WithLogger(silent)), to: l.to, began: time.Now()}
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var working, calling sync.WaitGroup
