@@ -19,8 +19,12 @@
 // # Failure
 //
 // An error of Decide is returned as it is, and nothing was appended. For the
-// errors of the store see eventstore.Store; ErrOutcomeUnknown is returned as it
-// is, because the new attempt would draw new event ids.
+// errors of the store see eventstore.Store. The ids of the events are drawn before
+// they are appended, so the store itself resolves an append whose answer is lost,
+// by sending it again. ErrOutcomeUnknown means that it could not in the time it
+// had. It is returned as it is, because a new attempt would decide again and draw
+// new ids: execute again only a command that decides nothing when what it asks
+// for is already so.
 //
 // # Testing
 //

@@ -23,9 +23,13 @@ var (
 	ErrNotLast = errors.New("closes the stream, but is not the last event of the append")
 	// ErrStreamTwice says that two writes of one AppendAll are to the same stream.
 	ErrStreamTwice = errors.New("more than one write to the stream")
-	// ErrOutcomeUnknown says that the answer to an append was lost, so its events are
-	// stored or not. Append them again, with the same ids, to find out: they
-	// are never stored twice.
+	// ErrOutcomeUnknown says that the answer to an append was lost, and that the
+	// store could not find out in time what became of it: its events are stored or
+	// not, or will be in a moment. Append them again, with the same ids, to find
+	// out: they are never stored twice. Stored, ErrIDReused and ErrClosed are the
+	// end of it, and so is a *ConflictError whose stream is beyond what the append
+	// expected. One whose stream has not come there yet is not, while the first
+	// append may still be under way.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 )
 

@@ -14,9 +14,10 @@
 //
 // An append is atomic: all of its events are stored, next to each other in
 // their stream, or none is. Its outcome is one of three: stored (no error),
-// rejected (any error that does not match ErrOutcomeUnknown), or unknown. An
-// unknown outcome is resolved by appending the same events with the same ids
-// again, which stores nothing twice.
+// rejected (any error that does not match ErrOutcomeUnknown), or unknown. A store
+// finds out by itself what became of an append whose answer was lost, for as long
+// as the call may take. What is unknown then is resolved by appending the same
+// events with the same ids again, which stores nothing twice.
 package eventstore
 
 import (
@@ -46,7 +47,7 @@ type Store interface {
 	// *IDReusedError (ErrIDReused), *LimitError (ErrLimit), *event.NameError,
 	// ErrMetadataText, ErrMetadataTime, ErrNoEvents, ErrNotLast, ErrOutcomeUnknown.
 	// When ctx ends while the append is on its way, the error matches
-	// ErrOutcomeUnknown too.
+	// ErrOutcomeUnknown too, and never ErrConflict.
 	Append(ctx context.Context, s event.Stream, expect Expect, events ...event.Raw) (Result, error)
 
 	// AppendAll makes one append to each of several streams: all of them are
@@ -114,7 +115,9 @@ type Result struct {
 	// Position is that of the last event appended: wait for a projection to
 	// reach it to read your own write.
 	Position event.Position
-	// Repeated: these very events had been appended before.
+	// Repeated: these very events had been appended before, by an earlier call, or
+	// by an earlier attempt of this one, whose answer was lost. The two cannot be
+	// told apart.
 	Repeated bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,41 +23,45 @@ SELECT outcome, at_version, at_position, taken_id
 FROM {{schema}}.look_up_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 )
 
-// AppendAll implements eventstore.Store in a transaction of its own.
+// AppendAll implements eventstore.Store in a transaction of its own. What Append
+// says about a missing answer holds for all the writes together.
 func (d *DB) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]eventstore.Result, error) {
 	prepared, err := eventstore.PrepareAll(writes)
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
-		res, err := d.attemptAll(ctx, prepared)
+	x := delivery{end: d.end(ctx), timeout: d.callTimeout}
+	for {
+		res, err := d.attemptAll(ctx, prepared, x.end)
 		if err == nil {
 			d.Wake() //nolint:contextcheck // a notification is for all appends
 			return inPlace(prepared, res), nil
 		}
-		if !isRival(err) && !errors.Is(err, errAbsent) {
+		if err := x.next(ctx, all(prepared), err); err != nil {
 			return nil, err
 		}
-		if err := d.again(ctx, all(prepared), attempt, err); err != nil {
-			return nil, err
+		for i := range prepared {
+			prepared[i].Events = x.again(prepared[i].Events)
 		}
 	}
 }
 
-func (d *DB) attemptAll(ctx context.Context, writes []eventstore.PreparedWrite) ([]eventstore.Result, error) {
+func (d *DB) attemptAll(ctx context.Context, writes []eventstore.PreparedWrite, end time.Time) ([]eventstore.Result, error) {
+	ctx, cancel := limitAttempt(ctx, end)
+	defer cancel()
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("append %s: %w", all(writes), err) // nothing was sent
+		return nil, voidError{err, ctx.Err() != nil}
 	}
 	defer conn.Release()
 	res, err := d.appendAll(ctx, conn, writes)
-	if isIDTaken(err) || errors.Is(err, errRefused) { // nothing was written, now or ever by this call
+	if isIDTaken(err) || errors.Is(err, errRefused) { // nothing was written, now or ever by this attempt
 		res, err = d.lookUpAll(ctx, conn, writes)
-		if err != nil && !isRefused(err) {
-			return nil, fmt.Errorf("append %s: %w", all(writes), err)
+		if err != nil && !isRefused(err) && !errors.Is(err, errAbsent) {
+			return nil, voidError{err, ctx.Err() != nil}
 		}
 	}
-	return res, outcome(all(writes), err)
+	return res, err
 }
 
 // errRefused says that the state of a stream does not allow one of the writes.

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,10 +17,6 @@ const appendSQL = `
 SELECT outcome, at_version, at_position, taken_id
 FROM {{schema}}.append_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 
-// rivalAttempts bounds how often an append that lost a race looks again. Each
-// lost race means that somebody else's append was stored.
-const rivalAttempts = 200
-
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
@@ -30,8 +24,11 @@ type querier interface {
 // Append implements eventstore.Store in a transaction of its own, which it
 // shares with other appends of this process when there are many; see
 // WithoutGroups. An append that expects any version, or at least one event, and
-// loses a race is tried again behind the winner. Errors beside those of
-// eventstore.Store: ErrNotMigrated, ErrReplica.
+// loses a race is tried again behind the winner. One whose answer is missing is
+// sent again with the same ids, on another connection, until there is an answer
+// or the time of the call is over (WithCallTimeout, or sooner the deadline of
+// ctx); only then the error matches eventstore.ErrOutcomeUnknown. Errors beside
+// those of eventstore.Store: ErrNotMigrated, ErrReplica.
 func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expect, events ...event.Raw) (eventstore.Result, error) {
 	prepared, err := eventstore.Prepare(s, events)
 	if err != nil {
@@ -39,53 +36,51 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 	}
 	w := eventstore.PreparedWrite{Stream: s, Expect: expect, Events: prepared}
 	var res eventstore.Result
-	if d.group != nil && groupable(w) {
-		res, err = d.group.append(ctx, w)
+	if end := d.end(ctx); d.group != nil && groupable(w) {
+		res, err = d.group.append(ctx, w, end)
 	} else {
-		res, err = d.appendAlone(ctx, w)
+		res, err = d.appendAlone(ctx, w, end, nil)
 	}
-	if err == nil && !res.Repeated {
+	if err == nil {
 		d.Wake() //nolint:contextcheck // a notification is for all appends
 	}
 	return res, err
 }
 
-// appendAlone makes the append in a statement of its own, until the race for
-// the version is won, lost for good, or too long.
-func (d *DB) appendAlone(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
-	lookUp := false
-	for attempt := 1; ; attempt++ {
-		res, err := d.attempt(ctx, w, lookUp)
-		if !isRival(err) {
-			return res, err
-		}
-		lookUp = lookUp || isIDTaken(err)
-		if err := d.again(ctx, w.Stream.String(), attempt, err); err != nil {
-			return res, err
+// appendAlone makes the append in a statement of its own, until it has an answer
+// for good or its time is over. It goes on where a group has lost the answer, if
+// it is given an error.
+func (d *DB) appendAlone(ctx context.Context, w eventstore.PreparedWrite, end time.Time, lost error) (eventstore.Result, error) {
+	x := delivery{end: end, timeout: d.callTimeout, lost: lost}
+	if lost != nil {
+		if err := x.next(ctx, w.Stream.String(), lost); err != nil {
+			return eventstore.Result{}, err
 		}
 	}
-}
-
-// again waits before the next attempt of an append that lost a race.
-func (d *DB) again(ctx context.Context, what string, attempt int, lost error) error {
-	if attempt == rivalAttempts {
-		return fmt.Errorf("append %s: lost %d races: %w: %w", what, attempt, eventstore.ErrConflict, lost)
+	taken := false
+	for {
+		res, err := d.attempt(ctx, w, taken || x.lost != nil, end)
+		if err == nil {
+			return res, nil
+		}
+		taken = taken || isIDTaken(err)
+		if err := x.next(ctx, w.Stream.String(), err); err != nil {
+			return eventstore.Result{}, err
+		}
+		w.Events = x.again(w.Events)
 	}
-	if err := pause(ctx, attempt); err != nil {
-		return fmt.Errorf("append %s: %w, after: %w", what, err, lost)
-	}
-	return nil
 }
 
 // attempt holds a connection for one attempt only.
-func (d *DB) attempt(ctx context.Context, w eventstore.PreparedWrite, lookUp bool) (eventstore.Result, error) {
+func (d *DB) attempt(ctx context.Context, w eventstore.PreparedWrite, lookUp bool, end time.Time) (eventstore.Result, error) {
+	ctx, cancel := limitAttempt(ctx, end)
+	defer cancel()
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
-		return eventstore.Result{}, fmt.Errorf("append %s: %w", w.Stream, err) // nothing was sent
+		return eventstore.Result{}, voidError{err, ctx.Err() != nil}
 	}
 	defer conn.Release()
-	res, err := d.append(ctx, conn, w, lookUp)
-	return res, outcome(w.Stream.String(), err)
+	return d.append(ctx, conn, w, lookUp)
 }
 
 // append makes one attempt; with lookUp it looks for the ids first. The error
@@ -175,18 +170,4 @@ func (t *told) result(w eventstore.PreparedWrite) (eventstore.Result, error) {
 		return eventstore.Result{}, errAbsent
 	}
 	return eventstore.Result{Version: version, Position: event.Position(*t.position), Repeated: t.outcome == "repeated"}, nil
-}
-
-// pause waits a little, at random, so that rivals spread out. The error is that
-// of ctx.
-func pause(ctx context.Context, attempt int) error {
-	if attempt == 1 {
-		return ctx.Err()
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(rand.N(time.Duration(min(attempt, 20)) * time.Millisecond)):
-		return nil
-	}
 }

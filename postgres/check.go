@@ -45,15 +45,19 @@ SELECT current_setting('server_version_num')::integer / 10000,
        coalesce((SELECT t.tgenabled::text
                  FROM pg_trigger t
                  WHERE t.tgrelid = '{{schema}}.events'::regclass
-                   AND t.tgname = 'events_mark_append'), 'missing')
+                   AND t.tgname = 'events_mark_append'), 'missing'),
+       current_setting('max_connections')::integer
+           - current_setting('superuser_reserved_connections')::integer
+           - coalesce(current_setting('reserved_connections', true), '0')::integer,
+       coalesce(inet_server_port(), 0)
 FROM pg_sequence q
 WHERE q.seqrelid = '{{schema}}.events_position_seq'::regclass`
 )
 
 // Check asks the server whether it can keep what Annals promises; call it when
 // a service starts. It looks at the schema's version, the server's version, the
-// default isolation level, the sequence that positions are drawn from, and the
-// trigger that marks appends. A schema with more steps, migrated by a newer
+// default isolation level, the sequence that positions are drawn from, the
+// trigger that marks appends, and the size of the pool. A schema with more steps, migrated by a newer
 // program, is fine. A replica is fine if its primary publishes marks.
 //
 // Errors: ErrNotMigrated, and a *SetupError for each setting that is unsafe.
@@ -62,13 +66,15 @@ func (d *DB) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var have int
 	err = d.pool.QueryRow(ctx, d.sql(migratedSQL)).Scan(&have)
 	if hasCode(err, codeUndefinedTable, codeInvalidSchema) {
 		have, err = 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("check schema %s: %w", d.schema, err)
+		return fmt.Errorf("check schema %s: %w", d.schema, late(ctx, err))
 	}
 	if want := all[len(all)-1].Version; have < want {
 		return fmt.Errorf("check schema %s: at version %d, want %d, run annals migrate: %w", d.schema, have, want, ErrNotMigrated)
@@ -84,11 +90,12 @@ func (d *DB) checkSetup(ctx context.Context) error {
 		lastDrawn, lastVisible   int64
 		cycles, replica          bool
 		mark                     int64
+		connections, port        int
 		problems                 []error
 	)
-	err := d.pool.QueryRow(ctx, d.sql(setupSQL)).Scan(&version, &isolation, &role, &replica, &mark, &increment, &cache, &most, &cycles, &lastDrawn, &lastVisible, &trigger)
+	err := d.pool.QueryRow(ctx, d.sql(setupSQL)).Scan(&version, &isolation, &role, &replica, &mark, &increment, &cache, &most, &cycles, &lastDrawn, &lastVisible, &trigger, &connections, &port)
 	if err != nil {
-		return fmt.Errorf("check schema %s: %w", d.schema, missing(err))
+		return fmt.Errorf("check schema %s: %w", d.schema, missing(late(ctx, err)))
 	}
 	want := func(ok bool, what string, got, want any, remedy string) {
 		if !ok {
@@ -107,8 +114,21 @@ func (d *DB) checkSetup(ctx context.Context) error {
 	want(!replica || mark > 0 || lastVisible == 0, "the published mark", mark, "a position, because this server is a replica", "run PublishMark on the primary, or read there")
 	want(lastDrawn >= lastVisible, "the last value of events_position_seq", lastDrawn, fmt.Sprint("at least ", lastVisible, ", the last position of the log"),
 		fmt.Sprintf("SELECT setval('{{schema}}.events_position_seq', %d), after a look at how it was set back", lastVisible))
+	pool := d.pool.Config()
+	budget := int(pool.MaxConns)
+	want(budget >= leastConnections, "MaxConns of the pool", budget, fmt.Sprint("at least ", leastConnections), "raise it: who holds a transaction open, and calls the store beside it, waits for itself")
+	if !d.quiet {
+		budget++ // Listen
+	}
+	if int(pool.ConnConfig.Port) == port { // else there is a pooler in between
+		want(budget <= connections, "the connections of this process", budget, fmt.Sprint("at most ", connections, ", which the server allows"), "lower MaxConns of the pool, or raise max_connections")
+	}
 	return errors.Join(problems...)
 }
+
+// leastConnections is the smallest pool with which a handler may call the store
+// beside its transaction.
+const leastConnections = 2
 
 // maxPosition fits beside the namespace in the key of a lock.
 const maxPosition = 1<<48 - 1

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/internal/crash"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -58,9 +58,11 @@ WHERE name = $1
 
 // Checkpoint implements worker.Checkpoints.
 func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	rows, err := d.pool.Query(ctx, d.sql(checkpointSQL), name)
 	if err != nil {
-		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(err))
+		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(late(ctx, err)))
 	}
 	defer rows.Close()
 	c := worker.Checkpoint{}
@@ -72,13 +74,15 @@ func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, er
 		c[part] = m
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(err))
+		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(late(ctx, err)))
 	}
 	return c, nil
 }
 
 // SaveCheckpoint implements worker.Checkpoints.
 func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Checkpoint) error {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	for _, m := range marks {
 		if m.Own() {
 			if _, err := d.since(ctx, m.Server); err != nil {
@@ -90,15 +94,23 @@ func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Check
 		return d.writeMarks(ctx, tx, name, marks)
 	})
 	if err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", name, otherServer(missing(err)))
+		return fmt.Errorf("save checkpoint %s: %w", name, otherServer(missing(late(ctx, err))))
 	}
 	return nil
 }
 
 // Advance implements worker.Store. The transaction is READ COMMITTED; a second
-// Advance of the same name and part waits for the row of the mark.
+// Advance of the same name and part waits for the row of the mark. What it does
+// itself is bounded by WithCallTimeout, and fn by ctx.
+//
+// An error of COMMIT that leaves open whether it was done matches
+// eventstore.ErrOutcomeUnknown. It need not be found out: whoever is next locks
+// the row of the mark first. The backend of this transaction holds that row
+// until it has ended, also if it is stalled, or has yet to read its COMMIT. Who
+// gets the row after it reads the mark as it has left it: the next one, together
+// with all that fn has written, or the one before, with nothing of that.
 func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Context, pgx.Tx, worker.Mark) (worker.Mark, error)) error {
-	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	tx, err := d.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("advance %s: %w", name, err)
 	}
@@ -112,11 +124,17 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 		return err
 	}
 	next.Revision = at.Revision
-	if err := d.writeMarks(ctx, tx, name, worker.Checkpoint{part: next}); err != nil {
-		return fmt.Errorf("advance %s: %w", name, otherServer(err))
+	last, cancel := d.limit(ctx)
+	defer cancel()
+	if err := d.writeMarks(last, tx, name, worker.Checkpoint{part: next}); err != nil {
+		return fmt.Errorf("advance %s: %w", name, otherServer(late(last, err)))
 	}
 	crash.At("postgres.advance.saved")
-	if err := tx.Commit(ctx); err != nil {
+	if err := tx.Commit(last); err != nil {
+		err = late(last, err)
+		if !isDenied(err) {
+			err = fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
+		}
 		return fmt.Errorf("advance %s: commit: %w", name, err)
 	}
 	crash.At("postgres.advance.committed")
@@ -124,22 +142,16 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	return nil
 }
 
-// rollback ends a transaction that was not committed, also after ctx has ended,
-// but does not wait for a server that does not answer.
-func rollback(ctx context.Context, tx pgx.Tx) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = tx.Rollback(ctx) // an error means that the connection has ended, and the transaction with it
-}
-
 func (d *DB) lockMark(ctx context.Context, tx pgx.Tx, name, part string) (worker.Mark, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	for range 2 {
 		_, m, err := scanMark(tx.QueryRow(ctx, d.sql(lockMarkSQL), name, part))
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return m, err
+			return m, late(ctx, err)
 		}
 		if _, err := tx.Exec(ctx, d.sql(insertMarkSQL), name, part); err != nil {
-			return worker.Mark{}, err
+			return worker.Mark{}, late(ctx, err)
 		}
 	}
 	return worker.Mark{}, fmt.Errorf("part %q: %w", part, pgx.ErrNoRows)

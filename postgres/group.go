@@ -23,9 +23,6 @@ const (
 	// laneWait is how long an append on its own may keep its lane: one that waits
 	// for another process's transaction shall not hold up the others.
 	laneWait = 50 * time.Millisecond
-	// groupTimeout bounds a group that the server does not answer: its callers
-	// may have no deadline.
-	groupTimeout = 30 * time.Second
 )
 
 // group makes many appends at once into few statements. An append that finds a
@@ -49,6 +46,7 @@ type group struct {
 type member struct {
 	eventstore.PreparedWrite
 	bytes   int
+	end     time.Time    // of its call
 	verdict chan verdict // of one
 
 	// guarded by group.mu
@@ -64,6 +62,7 @@ type verdict struct {
 	// alone: the caller makes the append, because it has got a lane for it or
 	// because the group came to nothing, and calls group.done.
 	alone bool
+	lost  error // if alone: the group has no answer, and may be stored
 }
 
 func newGroup(d *DB) *group { return &group{db: d, streams: map[event.Stream][]*member{}} }
@@ -80,27 +79,29 @@ func payloadBytes(w eventstore.PreparedWrite) int {
 	return n
 }
 
-// append returns when the append has its outcome or ctx has ended. In the
+// append returns when the append has its outcome or its time is over. In the
 // second case the outcome is unknown if the append was sent, and the group that
 // it travels in goes on.
-func (g *group) append(ctx context.Context, w eventstore.PreparedWrite) (eventstore.Result, error) {
-	m := &member{PreparedWrite: w, bytes: payloadBytes(w), verdict: make(chan verdict, 1)}
+func (g *group) append(ctx context.Context, w eventstore.PreparedWrite, end time.Time) (eventstore.Result, error) {
+	m := &member{PreparedWrite: w, bytes: payloadBytes(w), end: end, verdict: make(chan verdict, 1)}
 	if g.enter(m) {
-		return g.appendAlone(ctx, m)
+		return g.appendAlone(ctx, m, nil)
 	}
+	wait, cancel := g.db.limitTo(ctx, end)
+	defer cancel()
 	select {
 	case v := <-m.verdict:
 		return g.heed(ctx, m, v)
-	case <-ctx.Done():
+	case <-wait.Done():
 	}
 	v, sent := g.leave(m)
-	switch {
+	switch over := ended(wait); {
 	case v != nil:
 		return g.heed(ctx, m, *v)
 	case sent:
-		return eventstore.Result{}, fmt.Errorf("append %s: %w: %w", w.Stream, eventstore.ErrOutcomeUnknown, ctx.Err())
+		return eventstore.Result{}, fmt.Errorf("append %s: %w: %w", w.Stream, eventstore.ErrOutcomeUnknown, over)
 	default: // and it never will be
-		return eventstore.Result{}, fmt.Errorf("append %s: %w", w.Stream, ctx.Err())
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", w.Stream, over)
 	}
 }
 
@@ -108,13 +109,13 @@ func (g *group) heed(ctx context.Context, m *member, v verdict) (eventstore.Resu
 	if !v.alone {
 		return v.Result, v.err
 	}
-	return g.appendAlone(ctx, m)
+	return g.appendAlone(ctx, m, v.lost)
 }
 
-func (g *group) appendAlone(ctx context.Context, m *member) (eventstore.Result, error) {
+func (g *group) appendAlone(ctx context.Context, m *member, lost error) (eventstore.Result, error) {
 	defer g.done(m)                                                   //nolint:contextcheck // a group is nobody's alone
 	defer time.AfterFunc(laneWait, func() { g.giveUpLane(m) }).Stop() //nolint:contextcheck // as above
-	return g.db.appendAlone(ctx, m.PreparedWrite)
+	return g.db.appendAlone(ctx, m.PreparedWrite, m.end, lost)
 }
 
 // enter takes a free lane for the append, or queues it.
@@ -217,7 +218,7 @@ func (g *group) run() {
 
 // sendNext reports whether the lane is still its caller's.
 func (g *group) sendNext() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), groupTimeout)
+	ctx, cancel := g.db.limit(context.Background())
 	defer cancel()
 	conn, err := g.db.pool.Acquire(ctx)
 	if conn != nil {
@@ -230,10 +231,10 @@ func (g *group) sendNext() bool {
 		return false
 	case err != nil: // nothing was sent
 		for _, m := range members {
-			g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, err)})
+			g.tell(m, verdict{err: fmt.Errorf("append %s: %w", m.Stream, late(ctx, err))})
 		}
 	default:
-		g.send(ctx, conn, members)
+		g.send(conn, members)
 	}
 	return true
 }
@@ -266,11 +267,23 @@ func (g *group) take() (members []*member, keep bool) {
 	return members, true
 }
 
-func (g *group) send(ctx context.Context, q querier, members []*member) {
+// send makes one attempt. Without an answer each member finds out by itself what
+// has become of its append, in the time that its own call has left.
+func (g *group) send(q querier, members []*member) {
 	writes := make([]eventstore.PreparedWrite, len(members))
+	first := members[0].end
 	for i, m := range members {
 		writes[i] = m.PreparedWrite
+		if m.end.Before(first) {
+			first = m.end
+		}
 	}
+	// Not less, because the others have time; who has none leaves.
+	if least := time.Now().Add(shortestAttempt); first.Before(least) {
+		first = least
+	}
+	ctx, cancel := limitAttempt(context.Background(), first)
+	defer cancel()
 	sql, args := g.db.batch(writes, false)
 	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)
 	for i, m := range members {
@@ -278,7 +291,7 @@ func (g *group) send(ctx context.Context, q querier, members []*member) {
 		case isRejected(err): // because of one of them, and nothing was written
 			g.tell(m, verdict{alone: true})
 		case err != nil:
-			g.tell(m, verdict{err: outcome(m.Stream.String(), err)})
+			g.tell(m, verdict{alone: true, lost: err})
 		case v.admitted[i]:
 			g.tell(m, verdict{Result: v.written(i, m.PreparedWrite)})
 		default:

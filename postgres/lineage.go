@@ -54,9 +54,11 @@ func (d *DB) Lineage(ctx context.Context) (eventstore.Lineage, error) {
 		started      time.Time
 		replica      bool
 	)
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	err := d.pool.QueryRow(ctx, d.sql(lineageSQL)).Scan(&incarnations, &servers, &sinces, &started, &replica)
 	if err != nil {
-		return nil, fmt.Errorf("read lineage: %w", missing(err))
+		return nil, fmt.Errorf("read lineage: %w", missing(late(ctx, err)))
 	}
 	l := make(eventstore.Lineage, len(servers))
 	for i := range l {
@@ -92,9 +94,11 @@ func (d *DB) since(ctx context.Context, server string) (time.Time, error) {
 // not go on. Operators call it, through annals doctor, when a relay has found that
 // it published events which the log has lost.
 func (d *DB) Fork(ctx context.Context, common event.Position) (eventstore.Lineage, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var id [16]byte
 	if err := d.pool.QueryRow(ctx, d.sql(forkSQL), int64(common)).Scan(&id); err != nil {
-		return nil, fmt.Errorf("fork at position %d: %w", common, missing(err))
+		return nil, fmt.Errorf("fork at position %d: %w", common, missing(late(ctx, err)))
 	}
 	return d.Lineage(ctx)
 }

@@ -41,6 +41,8 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 	if q.Limit <= 0 {
 		q.Limit = eventstore.DefaultPage
 	}
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	page, err := eventstore.Page{}, q.Validate()
 	if err == nil {
 		page, err = d.readLog(ctx, q)
@@ -51,7 +53,7 @@ func (d *DB) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Pag
 		page, err = d.readLog(ctx, q)
 	}
 	if err != nil {
-		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, missing(err))
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, missing(late(ctx, err)))
 	}
 	return page, nil
 }
@@ -161,18 +163,22 @@ func list(names []string) []string {
 
 // Head implements eventstore.Log.
 func (d *DB) Head(ctx context.Context) (event.Position, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var head int64
 	if err := d.pool.QueryRow(ctx, d.sql(headSQL)).Scan(&head); err != nil {
-		return 0, fmt.Errorf("read head of log: %w", missing(err))
+		return 0, fmt.Errorf("read head of log: %w", missing(late(ctx, err)))
 	}
 	return event.Position(head), nil
 }
 
 // PositionBefore implements eventstore.Log with about 50 look-ups in one call.
 func (d *DB) PositionBefore(ctx context.Context, t time.Time) (event.Position, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var p int64
 	if err := d.pool.QueryRow(ctx, d.sql(positionBeforeSQL), t).Scan(&p); err != nil {
-		return 0, fmt.Errorf("find position at %s: %w", t.UTC().Format(time.RFC3339Nano), missing(err))
+		return 0, fmt.Errorf("find position at %s: %w", t.UTC().Format(time.RFC3339Nano), missing(late(ctx, err)))
 	}
 	return event.Position(p), nil
 }

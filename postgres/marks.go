@@ -52,6 +52,8 @@ func (d *DB) Marks(ctx context.Context) iter.Seq2[StoredMark, error] {
 }
 
 func (d *DB) marksAfter(ctx context.Context, last StoredMark) ([]StoredMark, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	rows, err := d.pool.Query(ctx, d.sql(marksSQL), last.Name, last.Part)
 	if err != nil {
 		return nil, err

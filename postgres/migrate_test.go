@@ -81,6 +81,7 @@ func TestOptionBounds(t *testing.T) {
 		`option WithSchema: "": want lower-case letters, digits and underscores, at most 40`:          postgres.WithSchema(""),
 		`option WithSchema: "a\"; DROP": want lower-case letters, digits and underscores, at most 40`: postgres.WithSchema(`a"; DROP`),
 		`option WithPollInterval: 0s: want at least 1ms`:                                              postgres.WithPollInterval(0),
+		`option WithCallTimeout: 99ms: want at least 100ms`:                                           postgres.WithCallTimeout(99 * time.Millisecond),
 	} {
 		if _, err := postgres.Migrations(o); err == nil || err.Error() != want {
 			t.Errorf("Migrations = %v, want %s", err, want)

@@ -12,6 +12,15 @@
 // call takes one connection and holds it only for its own statements. In a
 // transaction of the caller, db.Tx(tx) is the store.
 //
+// # Connections
+//
+// No call takes a second connection while it holds one. What a process takes
+// from the pool at most: one for each call under way, of which the appends that
+// gather in groups share two; one for each running worker; one for a notification
+// after an append. Listen has one beside the pool. With fewer they take turns; two
+// are the least, because a handler may call the store beside its transaction.
+// Check compares the pool with that and with what the server allows.
+//
 // # Ordering
 //
 // Positions are drawn from a sequence, and transactions commit in another
@@ -24,8 +33,13 @@
 //
 // # Failure
 //
-// Append is one statement, so one commit. When its answer is lost the error
-// matches eventstore.ErrOutcomeUnknown.
+// Append is one statement, so one commit. When its answer is lost it is sent
+// again with the same ids until there is one. Every call ends when its context
+// does, or WithCallTimeout says so. An append whose outcome is not known by then
+// returns an error that matches eventstore.ErrOutcomeUnknown; Transact does the
+// same for transactions of your own, and proves what became of its COMMIT. A
+// connection that was given up is closed in the background; it counts in the pool
+// until the server has answered that, or for 15 s.
 //
 // # Testing
 //
@@ -74,6 +88,8 @@ type config struct {
 	alone     bool // no groups
 	quiet     bool // no notifications
 	log       *slog.Logger
+
+	callTimeout time.Duration
 }
 
 // Option changes a DB.
@@ -144,7 +160,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 func configure(opts []Option) (config, error) {
-	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default()}
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default(), callTimeout: DefaultCallTimeout}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err

@@ -46,10 +46,12 @@ func (d *DB) PublishMark(ctx context.Context, every time.Duration) error {
 }
 
 func (d *DB) publish(ctx context.Context) (event.Position, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	var p int64
 	err := d.pool.QueryRow(ctx, d.sql(publishSQL)).Scan(&p)
 	if err != nil {
-		return 0, fmt.Errorf("publish mark: %w", missing(err))
+		return 0, fmt.Errorf("publish mark: %w", missing(late(ctx, err)))
 	}
 	return event.Position(p), nil
 }

@@ -56,7 +56,10 @@ func (d *DB) readStream(ctx context.Context, db rowQuerier, s event.Stream, q ev
 			if q.Limit > 0 {
 				most = min(most, left)
 			}
-			events, whole, err := d.queryInto(ctx, (*buffer)[:0], db, d.sql(readStreamSQL), s.Category, s.ID, int64(from), most, q.Backward)
+			page, cancel := d.limit(ctx)
+			events, whole, err := d.queryInto(page, (*buffer)[:0], db, d.sql(readStreamSQL), s.Category, s.ID, int64(from), most, q.Backward)
+			err = late(page, err)
+			cancel()
 			if err != nil {
 				yield(event.Recorded{}, fmt.Errorf("read stream %s: %w", s, missing(err)))
 				return

@@ -102,15 +102,17 @@ func (d *DB) Streams(ctx context.Context, q StreamsQuery) ([]StreamInfo, error) 
 	if limit <= 0 {
 		limit = eventstore.DefaultPage
 	}
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
 	// QueryExecModeExec plans anew for each call: a plan that was kept from the
 	// time when the table was empty would scan and sort it.
 	rows, err := d.pool.Query(ctx, d.sql(streamsSQL), pgx.QueryExecModeExec, start.Category, start.ID, above, q.Prefix, int64(limit))
 	if err != nil {
-		return nil, fmt.Errorf("list streams: %w", missing(err))
+		return nil, fmt.Errorf("list streams: %w", missing(late(ctx, err)))
 	}
 	infos, err := pgx.CollectRows(rows, scanStream)
 	if err != nil {
-		return nil, fmt.Errorf("list streams: %w", missing(err))
+		return nil, fmt.Errorf("list streams: %w", missing(late(ctx, err)))
 	}
 	return infos, nil
 }

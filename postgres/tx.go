@@ -21,7 +21,9 @@ import (
 // else was decided on what it has read. Use READ COMMITTED: at a higher level
 // the transaction cannot see the rival that it lost to, and an append that
 // expects any version, or at least one event, fails with the server's error. A
-// deadlock or a serialization failure is returned as it is; roll back then.
+// deadlock or a serialization failure is returned as it is; roll back then. So is
+// a connection that breaks, or an answer that does not come in time: nothing is
+// stored then, because nothing is before the caller's COMMIT.
 //
 // Readers of the log wait for the end of a transaction that has appended, so
 // keep it short. They find what it appended when they poll; call Wake after
@@ -44,6 +46,8 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 		return eventstore.Result{}, err
 	}
 	w := eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared}
+	ctx, cancel := s.db.limit(ctx)
+	defer cancel()
 	lookUp := false
 	for attempt := 1; ; attempt++ {
 		var res eventstore.Result
@@ -56,7 +60,7 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 		}
 		// The rival can be seen now, unless the snapshot is older.
 		if taken := isTaken(err); !taken || attempt == s.attempts(expect) {
-			return res, s.lost(w, taken, err)
+			return res, s.lost(w, taken, late(ctx, err))
 		}
 		lookUp = lookUp || isIDTaken(err)
 	}
@@ -67,6 +71,8 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := s.db.limit(ctx)
+	defer cancel()
 	for attempt := 1; ; attempt++ {
 		var res []eventstore.Result
 		sql, args := s.db.batch(prepared, true)
@@ -82,7 +88,7 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 		}
 		again := isTaken(err) || errors.Is(err, errAbsent)
 		if isRefused(err) || !again || attempt == 20 {
-			return nil, s.lost(prepared[0], false, err)
+			return nil, s.lost(prepared[0], false, late(ctx, err))
 		}
 	}
 }

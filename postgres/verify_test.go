@@ -23,10 +23,10 @@ import (
 
 type noted struct{ N int }
 
-var notes = codec.JSON(codec.Types[noted]{"order.noted": noted{}})
+var notesCodec = codec.JSON(codec.Types[noted]{"order.noted": noted{}})
 
 // given is a projection that writes nothing.
-var given = projection.New("reader", projection.On(notes, func(context.Context, pgx.Tx, event.Of[noted]) error { return nil }))
+var given = projection.New("reader", projection.On(notesCodec, func(context.Context, pgx.Tx, event.Of[noted]) error { return nil }))
 
 // verified is a store with 90 events in 9 streams that a reader has been given in
 // batches of 10, then with the damage done to it, and what Verify finds.

@@ -53,10 +53,9 @@ const (
 	// instance-wide lock at commit, which many of them would queue for.
 	notifyEvery = 10 * time.Millisecond
 	// notifyNobody is how often it is looked whether somebody listens by now.
-	notifyNobody  = 100 * time.Millisecond
-	notifyTimeout = 5 * time.Second
-	blockedPoll   = time.Millisecond
-	listenAgain   = time.Second // after an error, and longer each time
+	notifyNobody = 100 * time.Millisecond
+	blockedPoll  = time.Millisecond
+	listenAgain  = time.Second // after an error, and longer each time
 )
 
 // channel is what notifications are sent to: one for each store of a database.
@@ -122,7 +121,7 @@ func (d *DB) notify() {
 		d.signal.again = false
 		d.signal.mu.Unlock()
 
-		ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
+		ctx, cancel := d.limit(context.Background())
 		sent, _ := d.pool.Exec(ctx, d.sql(notifySQL), d.channel())
 		cancel()
 		wait := notifyEvery
@@ -167,8 +166,8 @@ func (d *DB) Listen(ctx context.Context) error {
 }
 
 func (d *DB) listen(ctx context.Context) (heard bool, err error) {
-	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
-	if err != nil {
+	conn, err := d.connectListener(ctx)
+	if conn == nil {
 		return false, err
 	}
 	defer func() {
@@ -176,10 +175,7 @@ func (d *DB) listen(ctx context.Context) (heard bool, err error) {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{d.channel()}.Sanitize()); err != nil {
-		return false, err
-	}
-	if _, err := conn.Exec(ctx, d.sql(listenSQL)); err != nil {
+	if err != nil {
 		return false, err
 	}
 	for {
@@ -187,8 +183,43 @@ func (d *DB) listen(ctx context.Context) (heard bool, err error) {
 		d.signal.mu.Lock()
 		d.signal.wakeLocked()
 		d.signal.mu.Unlock()
-		if _, err := conn.WaitForNotification(ctx); err != nil {
+		if err := d.hear(ctx, conn); err != nil {
 			return true, err
+		}
+	}
+}
+
+// connectListener may return a connection beside an error.
+func (d *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	if err != nil {
+		return nil, late(ctx, err)
+	}
+	_, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{d.channel()}.Sanitize())
+	if err == nil {
+		_, err = conn.Exec(ctx, d.sql(listenSQL))
+	}
+	return conn, late(ctx, err)
+}
+
+// hear waits for a notification. When none has come for a while it asks whether
+// the server is still there: a connection that was cut off may say nothing.
+func (d *DB) hear(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		wait, cancel := d.limit(ctx)
+		_, err := conn.WaitForNotification(wait)
+		quiet := err != nil && wait.Err() != nil && ctx.Err() == nil && !conn.IsClosed()
+		cancel()
+		if !quiet {
+			return err
+		}
+		ping, cancel := d.limit(ctx)
+		err = late(ping, conn.Ping(ping))
+		cancel()
+		if err != nil {
+			return err
 		}
 	}
 }

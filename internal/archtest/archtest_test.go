@@ -45,11 +45,12 @@ var allowed = map[string]string{
 	"internal/archtest":      "",
 
 	// the fault tests: switches and points in the code, and what judges it
-	"internal/crash":    "",
-	"internal/sabotage": "",
-	"internal/oracle":   "event eventstore github.com/anishathalye/porcupine",
-	"internal/harness":  "internal/oracle",
-	"internal/scenario": "",
+	"internal/crash":     "",
+	"internal/sabotage":  "",
+	"internal/oracle":    "event eventstore github.com/anishathalye/porcupine",
+	"internal/harness":   "internal/oracle",
+	"internal/scenario":  "",
+	"internal/wireproxy": "github.com/jackc/pgx/v5/pgproto3",
 
 	// the benchmark: the store beside statements by hand
 	"internal/bench": "event eventstore internal/devenv postgres github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
@@ -59,7 +60,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()

@@ -7,8 +7,11 @@
 //	make fault
 //	make fault SCENARIOFLAGS='-scenario.time=10m'
 //	make fault SCENARIOFLAGS='-scenario.seed=7'
-//
 //	make sabotage
+//
+// TestFaultAmbiguousCommit makes 2000 appends for each eight seconds of that, and
+// takes about half a minute for them. Its disk fails only where strace is
+// installed and may trace.
 //
 // A scenario takes about -scenario.time; from a minute on, a few transactions
 // stay open for up to 30 s.
