@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 

@@ -64,6 +64,9 @@ func startCrew(t *testing.T, pool *pgxpool.Pool, args crewArgs) *crewed {
 			if err == nil {
 				return
 			}
+		case "late":
+			t.Error(oracle.Finding{Check: oracle.Stalled, Text: string(data)})
+			return
 		}
 		t.Errorf("told of %s %s", kind, data)
 	}})

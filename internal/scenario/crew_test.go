@@ -49,6 +49,9 @@ type crewArgs struct {
 	Streams string         // prefix of their ids
 	After   event.Position // where the reader of the log goes on
 	Relay   bool
+	// CallTimeout, if not 0, is what bounds calls of the store, instead of their
+	// contexts. The crew tells of those that take much longer.
+	CallTimeout time.Duration
 }
 
 // The reader of the log, the read model and the checkpoints of a crew.
@@ -113,7 +116,11 @@ func workAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessage)
 			count()
 		}
 	}()
-	c := crew{crewArgs: args, pool: pool, db: postgres.New(pool, postgres.WithLogger(silent)), to: to}
+	opts := []postgres.Option{postgres.WithLogger(silent)}
+	if args.CallTimeout > 0 {
+		opts = append(opts, postgres.WithCallTimeout(args.CallTimeout))
+	}
+	c := crew{crewArgs: args, pool: pool, db: postgres.New(pool, opts...), to: to}
 	err = c.work(ctx, enough)
 	pool.Close()
 	count()
@@ -235,9 +242,23 @@ func (c *crew) resolve(ctx context.Context, r *rand.Rand, writes []eventstore.Wr
 }
 
 func (c *crew) send(ctx context.Context, writes []eventstore.Write) ([]eventstore.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
+	if c.CallTimeout == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+	}
+	defer c.timed("an append")()
 	return send(ctx, c.db, writes)
+}
+
+// timed tells of a call that has not returned by its deadline.
+func (c *crew) timed(what string) func() {
+	began := time.Now()
+	return func() {
+		if took := time.Since(began); c.CallTimeout > 0 && took > lateCall {
+			c.to.Tell("late", fmt.Sprintf("%s took %v, at most %v", what, took.Round(time.Millisecond), c.CallTimeout))
+		}
+	}
 }
 
 func (c *crew) readStreams(ctx context.Context, enough <-chan struct{}, r *rand.Rand) error {
@@ -250,11 +271,13 @@ func (c *crew) readStreams(ctx context.Context, enough <-chan struct{}, r *rand.
 		s, began := c.stream(r), time.Now()
 		var events []event.Recorded
 		var failed error
+		told := c.timed("a read of a stream")
 		for e, err := range c.db.ReadStream(ctx, s, eventstore.StreamQuery{}) {
 			if failed = err; err == nil {
 				events = append(events, e)
 			}
 		}
+		told()
 		c.to.Read(s, began, events, failed)
 	}
 	return nil
@@ -263,7 +286,9 @@ func (c *crew) readStreams(ctx context.Context, enough <-chan struct{}, r *rand.
 func (c *crew) readLog(ctx context.Context) error {
 	r := random(c.Seed, 101)
 	for at := c.After; ctx.Err() == nil; {
+		told := c.timed("a read of the log")
 		page, err := c.db.ReadLog(ctx, eventstore.LogQuery{After: at, Limit: 50})
+		told()
 		switch {
 		case err != nil:
 			moment(ctx, r, 50*time.Millisecond)

@@ -61,7 +61,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 		ready := make(chan struct{})
 		child, err := harness.Start(h, harness.Command{
 			Program: program, Mode: "crew", Crash: crash,
-			Args: crewArgs{url, r.Uint64(), writers, string(rune('a' + kills/8%26)), reader.Cursor(), true},
+			Args: crewArgs{url, r.Uint64(), writers, string(rune('a' + kills/8%26)), reader.Cursor(), true, 0},
 			Told: func(kind string, data json.RawMessage) {
 				var m oracle.Message
 				switch kind {
@@ -94,7 +94,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 	for ; kills < max(leastKills, len(points)) || time.Now().Before(until); kills++ {
 		if kills%2 == 0 && kills/2 < len(points) || r.IntN(2) == 0 {
 			point := points[kills/2%len(points)]
-			child, _ := start(kills, 3, point+":"+string(rune('1'+r.IntN(9))))
+			child, _ := start(kills, 8, point+":"+string(rune('1'+r.IntN(9))))
 			ended := make(chan error, 1)
 			go func() { ended <- child.Wait() }()
 			select {
@@ -106,7 +106,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 			}
 			continue
 		}
-		child, ready := start(kills, 3, "")
+		child, ready := start(kills, 8, "")
 		select {
 		case <-ready:
 		case <-time.After(patience):
