@@ -105,17 +105,22 @@ func TestAHistoryAsPromised(t *testing.T) {
 	if first[0].Repeated || !res[0].Repeated {
 		t.Errorf("%v and %v, want a repeat", first, res)
 	}
+	itself := writeTo(orders, eventstore.Any(), 1) // a call that has sent it twice
+	a := r.Begin(itself)
+	_, _ = r.store.AppendAll(t.Context(), itself)
+	res, err = r.store.AppendAll(t.Context(), itself)
+	a.End(res, err)
 	r.read(all)
 	all.Restart(at)
 	r.read(all)
 	r.read(notes)
 	r.read(r.Reader("all, once more", eventstore.LogQuery{Limit: 2}))
 	r.want(r.committed())
-	if got, want := r.Counts(), (Counts{Acked: 3, Refused: 1, Unknown: 1, Events: 6, Reads: 1}); got != want {
+	if got, want := r.Counts(), (Counts{Acked: 4, Refused: 1, Unknown: 1, Events: 7, Reads: 1}); got != want {
 		t.Errorf("Counts = %+v, want %+v", got, want)
 	}
-	if all.Events() != 6 {
-		t.Errorf("%d events, want 6", all.Events())
+	if all.Events() != 7 {
+		t.Errorf("%d events, want 7", all.Events())
 	}
 }
 
@@ -417,9 +422,15 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			return edit(r.committed(), func(es []Event) []Event { es[1].Position = 3; return es })
 		}},
-		{"what is called a repeat was never appended", []Check{Lost, Linear}, func(r *run) []Event {
+		{"what is called a repeat was never appended", []Check{Lost}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			r.Begin(writeTo(orders, eventstore.Any(), 1)).End([]eventstore.Result{{Version: 2, Position: 2, Repeated: true}}, nil)
+			return r.committed()
+		}},
+		{"a repeat of another version than was appended", []Check{Linear}, func(r *run) []Event {
+			w := writeTo(orders, eventstore.Any(), 1)
+			r.append(w)
+			r.Begin(w).End([]eventstore.Result{{Version: 2, Position: 2, Repeated: true}}, nil)
 			return r.committed()
 		}},
 		{"the search for an order takes too long", []Check{Linear}, func(r *run) []Event {

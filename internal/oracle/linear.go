@@ -99,8 +99,14 @@ func (c *checker) sights() map[event.Stream][]sight {
 	slices.SortStableFunc(c.h.appends, func(a, b *Append) int { return cmp.Compare(a.began, b.began) })
 	anew := map[event.ID]bool{} // what was appended by an operation that is a sight
 	for _, a := range c.h.appends {
-		for _, w := range a.writes {
-			if a.outcome == acked && !w.result.Repeated && len(w.ids) > 0 {
+		for i, w := range a.writes {
+			if len(w.ids) == 0 || a.outcome != acked {
+				continue
+			}
+			if w.result.Repeated && !c.open[w.ids[0]] && !anew[w.ids[0]] {
+				a.writes[i].resent = true // it repeats itself: the call has sent it more than once
+			}
+			if !w.result.Repeated || a.writes[i].resent {
 				anew[w.ids[0]] = true
 			}
 		}
@@ -145,7 +151,7 @@ func (c *checker) left(a *Append, anew map[event.ID]bool) map[event.Stream]sight
 			}
 			anew[w.ids[0]] = true // of several without an answer, the one that began first
 			x.version, x.ended = e.Version, never
-		case w.result.Repeated:
+		case w.result.Repeated && !w.resent:
 			x.kind, x.version = repeated, w.result.Version
 		default:
 			x.version = w.result.Version

@@ -134,6 +134,7 @@ type write struct {
 	ids    []event.ID
 	sums   []sum
 	result eventstore.Result
+	resent bool // a repeat of what nobody else has sent
 }
 
 func noteWrite(w eventstore.Write) write {

@@ -32,6 +32,7 @@ type crewed struct {
 	reader  *oracle.Reader
 	hygiene *hygiene
 	stop    func() // looking
+	written chan struct{}
 
 	mu       sync.Mutex
 	messages []oracle.Message
@@ -41,7 +42,7 @@ type crewed struct {
 func startCrew(t *testing.T, pool *pgxpool.Pool, args crewArgs) *crewed {
 	t.Helper()
 	h := oracle.New()
-	c := &crewed{history: h, reader: h.Reader(crewReader, eventstore.LogQuery{}), hygiene: &hygiene{pool: pool}}
+	c := &crewed{history: h, reader: h.Reader(crewReader, eventstore.LogQuery{}), hygiene: &hygiene{pool: pool}, written: make(chan struct{})}
 	ready := make(chan struct{})
 	child, err := harness.Start(h, harness.Command{Mode: "crew", Args: args, Told: func(kind string, data json.RawMessage) {
 		var n int
@@ -49,6 +50,9 @@ func startCrew(t *testing.T, pool *pgxpool.Pool, args crewArgs) *crewed {
 		switch kind {
 		case "ready":
 			close(ready)
+			return
+		case "written":
+			close(c.written)
 			return
 		case "goroutines":
 			err := json.Unmarshal(data, &n)
@@ -99,6 +103,11 @@ func (c *crewed) finish(t *testing.T, ctx context.Context, pool *pgxpool.Pool, h
 	lags := []oracle.Lag{{Name: "writers", At: time.Now()}}
 	if err := c.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case <-c.written:
+	case <-time.After(patience):
+		t.Error("the writers do not end")
 	}
 	took, found := oracle.Progress(healed, healTime, append(lags, drained(t, pool, healed)...)...)
 	if err := c.Signal(syscall.SIGTERM); err != nil {

@@ -149,10 +149,19 @@ func (c *crew) work(ctx context.Context, enough <-chan struct{}) error {
 			}
 		})
 	}
+	var writing sync.WaitGroup
 	for i := range c.Writers {
 		r := random(c.Seed, i)
-		start("writer", func(ctx context.Context) error { return c.write(ctx, enough, r) })
+		writing.Add(1)
+		start("writer", func(ctx context.Context) error {
+			defer writing.Done()
+			return c.write(ctx, enough, r)
+		})
 	}
+	wg.Go(func() {
+		writing.Wait()
+		c.to.Tell("written", nil)
+	})
 	if c.Writers > 0 {
 		start("reader of streams", func(ctx context.Context) error { return c.readStreams(ctx, enough, random(c.Seed, 100)) })
 	}

@@ -68,7 +68,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 				case "ready":
 					close(ready)
 					return
-				case "goroutines":
+				case "goroutines", "written":
 					return
 				}
 				if err := json.Unmarshal(data, &m); err != nil || kind != "message" {
