@@ -167,7 +167,7 @@ func (c *crew) work(ctx context.Context, enough <-chan struct{}) error {
 	}
 	start("reader of the log", c.readLog)
 	start("projection", func(ctx context.Context) error {
-		return counted.Run(ctx, c.db, projection.WithBatch(25), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithBatchTimeout(10*time.Second))
+		return counted.Run(ctx, c.db, projection.WithBatch(100), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithBatchTimeout(10*time.Second))
 	})
 	if c.Relay {
 		start("relay", bus.NewRelay(c.db, tellingPublisher{c.to}, bus.WithBatch(25), bus.WithRetry(patient), bus.WithLogger(silent)).Run)
@@ -193,9 +193,18 @@ func (c *crew) stream(r *rand.Rand) event.Stream {
 	return s
 }
 
+// pace is the longest pause between two writes of a writer. What reads must be
+// quicker than the writers, to catch up beside them, also on a busy machine.
+func (c *crew) pace() time.Duration {
+	if c.CallTimeout > 0 {
+		return 40 * time.Millisecond
+	}
+	return 5 * time.Millisecond
+}
+
 func (c *crew) write(ctx context.Context, enough <-chan struct{}, r *rand.Rand) error {
 	versions := map[event.Stream]event.Version{}
-	for n := uint64(0); moment(ctx, r, 5*time.Millisecond); {
+	for n := uint64(0); moment(ctx, r, c.pace()); {
 		select {
 		case <-enough:
 			return nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/internal/devenv"
@@ -84,10 +85,27 @@ func TestFaultHalfOpen(t *testing.T) {
 		took, found := oracle.Progress(healed, healTime, at...)
 		for _, f := range found {
 			t.Errorf("after %s: %v", fault.name, f)
+			sessions(t, pool)
 		}
 		t.Logf("after %s all is as before within %v", fault.name, took.Round(time.Millisecond))
 	}
 	c.finish(t, ctx, pool, time.Now(), server.URL)
+}
+
+// sessions logs what the sessions of the server are at.
+func sessions(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `
+SELECT format('%s %s/%s %s for %s: %s', pid, wait_event_type, wait_event, state, clock_timestamp() - state_change, left(query, 80))
+FROM pg_stat_activity
+WHERE backend_type = 'client backend'
+ORDER BY state_change`)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	t.Logf("sessions, %v:\n%s", err, strings.Join(lines, "\n"))
 }
 
 // signalAll sends a signal to every process of a server.
