@@ -53,18 +53,20 @@ strace:
 		{ apt-get install -y -qq --no-install-recommends strace || { apt-get update -qq && apt-get install -y -qq --no-install-recommends strace; }; } >/dev/null 2>&1; } || \
 		echo "without strace a fault test slows down commits instead of flushes" >&2
 
-# How long each scenario takes on two cores, alone; several run at once. Long is
+# How long each scenario takes on two cores; up to two run at once. Long is
 # SCENARIOFLAGS='-scenario.time=10m'.
 #
-#	scenario                                     short   long
-#	TestFaultOutOfOrderCommits, BlockedHorizon   15 s    11 min
-#	TestFaultConcurrentAppends, RefusedStatements 12 s   11 min
-#	TestFaultPgBouncer, Replica                  30 s    13 min
-#	TestFaultSabotageIsSeen                      10 s    the same
-#	TestFaultKilledAnywhere                      15 s    11 min; 20 kills, or about two a second
-#	TestFaultCrashLoop                           15 s    11 min; a kill of the server every 4 s
-#	TestFaultHalfOpen                            30 s    11 min; a fault every 6 s
-#	TestFaultLimits                              30 s    the same
+#	scenario                                         short       long
+#	TestFaultOutOfOrderCommits                       10 s        11 min
+#	TestFaultConcurrentAppends, RefusedStatements    10 s, 6 s   11 min, 4 min
+#	TestFaultBlockedHorizon                          10 s        6 min
+#	TestFaultReplica, PgBouncer                      18 s        10 min
+#	TestFaultAmbiguousCommit                         30 s        30 min; 2,000 appends for each 8 s
+#	TestFaultKilledAnywhere                          10 to 50 s  11 min; about two kills a second
+#	TestFaultCrashLoop                               17 s        11 min; a kill of the server every 4 s
+#	TestFaultHalfOpen                                27 s        11 min; a fault every 5 s
+#	TestFaultLimits                                  40 s        the same
+#	TestFaultSabotageIsSeen                          6 s         the same
 .PHONY: fault
 fault: pgbouncer strace ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres

@@ -112,7 +112,7 @@ ORDER BY state_change`)
 func signalAll(t *testing.T, server *devenv.Server, s syscall.Signal) {
 	t.Helper()
 	for _, pid := range serverPIDs(t, server) {
-		if err := syscall.Kill(pid, s); err != nil && err != syscall.ESRCH { //nolint:errorlint // it is one
+		if err := syscall.Kill(pid, s); err != nil && err != syscall.ESRCH {
 			t.Errorf("signal %d: %v", pid, err)
 		}
 	}
