@@ -1,34 +1,3 @@
-// Package aggregate loads the state of a stream, asks a command for its
-// decision, and appends what it decided.
-//
-// # Usage
-//
-//	orders := aggregate.New[Order](db, "order", Codec)
-//	res, err := orders.Execute(ctx, "o-1", Place{Cents: 1250})
-//
-// A state evolves by events and is never stored; its zero value is that of an
-// aggregate without events. A command carries its decision, so a command that
-// is not one of this aggregate does not compile.
-//
-// # Ordering
-//
-// A decision is appended only if the stream has not changed since the state was
-// loaded. If it has, the state is loaded and the command asked again, so Decide
-// must be pure: no I/O, no clock, no randomness, no change of anything.
-//
-// # Failure
-//
-// An error of Decide is returned as it is, and nothing was appended. For the
-// errors of the store see eventstore.Store. The ids of the events are drawn before
-// they are appended, so the store itself resolves an append whose answer is lost,
-// by sending it again. ErrOutcomeUnknown means that it could not in the time it
-// had. It is returned as it is, because a new attempt would decide again and draw
-// new ids: execute again only a command that decides nothing when what it asks
-// for is already so.
-//
-// # Testing
-//
-// Package aggregatetest states decisions as given, when, then.
 package aggregate
 
 import (
@@ -58,6 +27,11 @@ type Repository[S State[S, E], E any] struct {
 	category string
 	codec    *codec.Codec[E]
 	config
+
+	snapshots   *Snapshotter[S] // nil: none
+	fingerprint eventstore.Fingerprint
+	from        eventstore.SnapshotReader // of the snapshots; nil: none are read
+	inTx        bool                      // none are made
 }
 
 // Result says what a command led to.
@@ -104,6 +78,8 @@ func (r *Repository[S, E]) With(store eventstore.Store) *Repository[S, E] {
 	bound := *r
 	bound.store = store
 	bound.attempts = 1
+	bound.inTx = true
+	bound.lookAt(store)
 	return &bound
 }
 
@@ -165,23 +141,14 @@ func (r *Repository[S, E]) attempt(ctx context.Context, id string, decide func(S
 }
 
 // Load folds the events of the aggregate into its state. The aggregate without
-// events is the zero value of S at version 0, and no error.
+// events is the zero value of S at version 0, and no error. A state is never of
+// a part of the events: a *IncompleteError says that the store lacks some.
 func (r *Repository[S, E]) Load(ctx context.Context, id string) (Loaded[S], error) {
-	var at Loaded[S]
-	for stored, err := range r.store.ReadStream(ctx, r.stream(id), eventstore.StreamQuery{}) {
-		if err != nil {
-			return Loaded[S]{}, err
-		}
-		events, err := r.codec.Decode(stored)
-		if err != nil {
-			return Loaded[S]{}, fmt.Errorf("load %s: %w", r.stream(id), err)
-		}
-		for _, e := range events {
-			at.State = at.State.Evolve(e.Data)
-		}
-		at.Version, at.Position = stored.Version, stored.Position
+	if r.snapshots != nil {
+		return r.loadSnapshot(ctx, r.stream(id))
 	}
-	return at, nil
+	at, _, err := r.fold(ctx, r.stream(id), Loaded[S]{})
+	return at, err
 }
 
 func (r *Repository[S, E]) stream(id string) event.Stream {

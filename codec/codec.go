@@ -159,5 +159,22 @@ func (c *Codec[E]) Covers(name string) bool { return c.families[event.Family(nam
 // decode, sorted. The last version of a name in Types is the one it writes.
 func (c *Codec[E]) Shapes(yield func(name string, schema int) bool) { c.chain.Shapes(yield) }
 
+// Names calls yield for every name that the codec knows, sorted: those of Shapes,
+// those that an upcaster renames, and those that it drops.
+func (c *Codec[E]) Names(yield func(name string) bool) {
+	for _, name := range slices.Sorted(c.chain.Names) {
+		if !yield(name) {
+			return
+		}
+	}
+}
+
+// Shape returns the type that payloads stored under a name and schema version
+// are decoded into, nil if the codec does not decode them or drops them.
+func (c *Codec[E]) Shape(name string, schema int) reflect.Type {
+	t, _ := c.chain.Shape(name, schema) // nil on an error
+	return t
+}
+
 // ContentType is what the codec stores beside each payload.
 func (c *Codec[E]) ContentType() string { return c.format.ContentType() }

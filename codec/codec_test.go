@@ -3,6 +3,9 @@ package codec_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -173,4 +176,25 @@ func ExampleJSON() {
 	events, err := Codec.Decode(old)
 	fmt.Printf("%+v %v\n", events[0].Data, err)
 	// Output: {Cents:1200} <nil>
+}
+
+func TestNamesAndShapes(t *testing.T) {
+	t.Parallel()
+	got := slices.Collect(Codec.Names)
+	if want := []string{"basket.placed", "order.noted", "order.placed", "order.shipped", "order.viewed", "visit.counted"}; !slices.Equal(got, want) {
+		t.Errorf("Names = %v, want %v", got, want)
+	}
+	for range Codec.Names {
+		break
+	}
+	for at, want := range map[string]reflect.Type{
+		"order.placed 1": reflect.TypeFor[placedV1](), "order.placed 2": reflect.TypeFor[Placed](), "order.placed 3": nil,
+		"basket.placed 1": reflect.TypeFor[placedV1](), "order.viewed 1": nil, "order.unknown 1": nil,
+	} {
+		name, schema, _ := strings.Cut(at, " ")
+		n, _ := strconv.Atoi(schema)
+		if got := Codec.Shape(name, n); got != want {
+			t.Errorf("Shape(%s) = %v, want %v", at, got, want)
+		}
+	}
 }

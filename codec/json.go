@@ -24,6 +24,10 @@ func JSON[E any](types Types[E], rules ...upcast.Rule) *Codec[E] {
 	return New(jsonFormat{}, types, rules...)
 }
 
+// JSONFormat returns the format of JSON, for what stores other values than
+// events in the same way.
+func JSONFormat() Format { return jsonFormat{} }
+
 type jsonFormat struct{}
 
 func (jsonFormat) ContentType() string { return "application/json" }

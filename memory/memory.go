@@ -25,7 +25,7 @@ var (
 	_ eventstore.Store  = txStore{}
 )
 
-// DB is an event store with checkpoints. Build it with New.
+// DB is an event store with checkpoints and snapshots. Build it with New.
 type DB struct {
 	now         func() time.Time
 	incarnation event.ID
@@ -40,6 +40,8 @@ type DB struct {
 	marks   map[partKey]worker.Mark
 	holders map[partKey]chan struct{} // held by Advance
 	grown   chan struct{}             // closed when log grows
+
+	snapshots map[snapshotKey]savedSnapshot // guarded by mu
 }
 
 type partKey struct{ name, part string }
@@ -60,6 +62,8 @@ func New(opts ...Option) *DB {
 		marks:       map[partKey]worker.Mark{},
 		holders:     map[partKey]chan struct{}{},
 		grown:       make(chan struct{}),
+
+		snapshots: map[snapshotKey]savedSnapshot{},
 	}
 	for _, o := range opts {
 		o(d)

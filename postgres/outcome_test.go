@@ -163,7 +163,7 @@ func TestNotMigrated(t *testing.T) {
 	pool := postgrestest.Pool(t)
 	db := postgres.New(pool, postgres.WithSchema("nothing_here"))
 	ctx := t.Context()
-	if err := db.Check(ctx); !errors.Is(err, postgres.ErrNotMigrated) || err.Error() != "check schema nothing_here: at version 0, want 4, run annals migrate: schema is not migrated" {
+	if err := db.Check(ctx); !errors.Is(err, postgres.ErrNotMigrated) || err.Error() != "check schema nothing_here: at version 0, want 5, run annals migrate: schema is not migrated" {
 		t.Errorf("Check = %v", err)
 	}
 	_, err := db.Append(ctx, order("s"), eventstore.Any(), note("x"))

@@ -1,5 +1,5 @@
-// Package postgres implements the event store, the log and the checkpoints on
-// PostgreSQL 15 or newer. Every SQL statement of Annals is in this package,
+// Package postgres implements the event store, the log, the checkpoints and the
+// snapshots on PostgreSQL 15 or newer. Every SQL statement of Annals is in this package,
 // because appends, checkpoints and read models share transactions.
 //
 // # Usage

@@ -320,7 +320,7 @@ func TestMissingAnswersInOtherModes(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			w := wiredIn(newGroupScript(t), mode)
-			w.exec(notes)
+			w.exec(notesTable)
 			for n, kind := range []wireproxy.Kind{wireproxy.CutBefore, wireproxy.CutMiddle, wireproxy.CutAfter} {
 				w.cut(kind)
 				if res, err := w.db.Append(w.ctx, order(fmt.Sprint("append ", n)), eventstore.None(), note("x")); err != nil || res.Version != 1 || res.Repeated != (n > 0) {

@@ -17,7 +17,7 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
-const notes = `CREATE TABLE notes (note text NOT NULL, CONSTRAINT notes_once UNIQUE (note) DEFERRABLE INITIALLY DEFERRED)`
+const notesTable = `CREATE TABLE notes (note text NOT NULL, CONSTRAINT notes_once UNIQUE (note) DEFERRABLE INITIALLY DEFERRED)`
 
 // noted appends and writes a row, in one transaction, and counts its calls.
 func (w *wire) noted(id string, calls *int) func(context.Context, pgx.Tx) error {
@@ -43,7 +43,7 @@ func TestTransactFindsOutWhatBecameOfItsCommit(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			w := newWire(t, postgres.WithCallTimeout(8*time.Second))
-			w.exec(notes)
+			w.exec(notesTable)
 			calls := 0
 			w.disturb(wireproxy.Action{Kind: kind, For: 100 * time.Millisecond})
 			err := w.db.Transact(w.ctx, w.noted("s", &calls))
@@ -66,7 +66,7 @@ func TestTransactFindsOutWhatBecameOfItsCommit(t *testing.T) {
 func TestTransactErrors(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
-	w.exec(notes)
+	w.exec(notesTable)
 	w.exec(`INSERT INTO notes VALUES ('there')`)
 	failure := errors.New("the caller changes its mind")
 	calls := 0
@@ -132,7 +132,7 @@ func TestTransactThatOnlyReads(t *testing.T) {
 func TestTransactDoesNotGuess(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, postgres.WithCallTimeout(1200*time.Millisecond))
-	w.exec(notes)
+	w.exec(notesTable)
 	calls := 0
 	w.disturb(wireproxy.Action{Kind: wireproxy.Late, For: 2 * time.Second})
 	err := w.db.Transact(w.ctx, w.noted("s", &calls))
@@ -186,7 +186,7 @@ func TestAdvanceAfterAnUnknownCommit(t *testing.T) {
 func TestFaultTransactAfterACrash(t *testing.T) {
 	t.Parallel()
 	w := wired(stage(t, annals, ownServer(t)))
-	w.exec(notes)
+	w.exec(notesTable)
 	w.holdBackWAL()
 	var id, status string
 	w.proxy.Script(func(wireproxy.Commit) wireproxy.Action {

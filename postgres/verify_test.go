@@ -21,12 +21,12 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
-type noted struct{ N int }
+type counted struct{ N int }
 
-var notesCodec = codec.JSON(codec.Types[noted]{"order.noted": noted{}})
+var notesCodec = codec.JSON(codec.Types[counted]{"order.noted": counted{}})
 
 // given is a projection that writes nothing.
-var given = projection.New("reader", projection.On(notesCodec, func(context.Context, pgx.Tx, event.Of[noted]) error { return nil }))
+var given = projection.New("reader", projection.On(notesCodec, func(context.Context, pgx.Tx, event.Of[counted]) error { return nil }))
 
 // verified is a store with 90 events in 9 streams that a reader has been given in
 // batches of 10, then with the damage done to it, and what Verify finds.

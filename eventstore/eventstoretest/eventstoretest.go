@@ -64,6 +64,7 @@ func sections() []section {
 		{"Selection", selectionTests, always},
 		{"Together", togetherTests, always},
 		{"Transactions", transactionTests, begin},
+		{"Snapshots", snapshotTests, keepsSnapshots},
 		{"P1 no loss", noLossTests, always},
 		{"P3 atomic", atomicTests, always},
 		{"P4 stream order", streamOrderTests, always},

@@ -21,7 +21,7 @@ var allowed = map[string]string{
 	"codec":      "event upcast",
 	"eventstore": "event",
 	"worker":     "event eventstore internal/crash internal/sabotage",
-	"aggregate":  "codec event eventstore",
+	"aggregate":  "codec event eventstore internal/sabotage",
 	"projection": "codec event eventstore worker internal/crash",
 	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
