@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-# tag | what it breaks | the test | what it must print
+# tag | what it breaks | the test | what it must print | its package, if another
 mistakes='
 c|an append without an answer is sent again with new ids|TestFaultAmbiguousCommit|O-[1236] 
 d|SafeToRetry decides what became of an append|TestFaultAmbiguousCommit|O-[1236] 
@@ -18,15 +18,17 @@ j|an append drops conflicts|TestFaultConcurrentAppends|O-6 linear
 k|a checkpoint is used with any history|TestFaultLaggingFailover|.
 k|a checkpoint is used with any history|TestFaultRestore|.
 m|calls have no deadline|TestFaultHalfOpen|O-10 stalled
+p|a snapshot is used whatever program has made it|TestFaultSnapshotOfAnotherProgram|snapshot_fault_test|postgres
 s|reads hold everything in memory|TestFaultLimits|O-11 growth: megabytes
 '
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
-# caught TAG TEST PATTERN prints what has shown it, or why it is not caught.
+# caught TAG TEST PATTERN PACKAGE prints what has shown it, or why it is not caught.
 caught() {
-	local tag=$1 test=$2 pattern=$3 log=$out/$1-$2
-	if [ ! -x "$out/$tag" ] && ! ${GO:-go} test -tags "sabotage_$tag" -c -o "$out/$tag" ./internal/scenario >"$log" 2>&1; then
+	local tag=$1 test=$2 pattern=$3 package=$4 flags=${SCENARIOFLAGS:-} log=$out/$1-$2
+	[ "$package" = ./internal/scenario ] || flags=
+	if [ ! -x "$out/$tag" ] && ! ${GO:-go} test -tags "sabotage_$tag" -c -o "$out/$tag" "$package" >"$log" 2>&1; then
 		echo "it does not compile:"
 		head -n 20 "$log"
 		return 1
@@ -36,7 +38,7 @@ caught() {
 		return 1
 	fi
 	# shellcheck disable=SC2086 # flags are words
-	if ${GO:-go} test -tags "sabotage_$tag" -count=1 -timeout 10m -run "^$test\$" ${GOTESTFLAGS:-} ./internal/scenario ${SCENARIOFLAGS:-} >"$log" 2>&1; then
+	if ${GO:-go} test -tags "sabotage_$tag" -count=1 -timeout 10m -run "^$test\$" ${GOTESTFLAGS:-} "$package" $flags >"$log" 2>&1; then
 		echo "the test has passed"
 		return 1
 	fi
@@ -50,13 +52,13 @@ caught() {
 
 declare -A missed=()
 tags=()
-while IFS='|' read -r tag what test pattern; do
+while IFS='|' read -r tag what test pattern package; do
 	if [ -z "$tag" ] || { [ $# -gt 0 ] && [[ " $* " != *" $tag "* ]]; }; then
 		continue
 	fi
 	[[ " ${tags[*]-} " == *" $tag "* ]] || tags+=("$tag")
 	echo "($tag) $what: $test"
-	if caught "$tag" "$test" "$pattern" >"$out/why" </dev/null; then
+	if caught "$tag" "$test" "$pattern" "./${package:-internal/scenario}" >"$out/why" </dev/null; then
 		sed 's/^/    caught by /' "$out/why"
 	else
 		missed[$tag]=1
