@@ -1,5 +1,5 @@
-// Package cli holds the commands of annals: migrate a database, look at streams
-// and at the log. The program cmd/annals is ten lines over it.
+// Package cli holds the commands of annals: migrate a database and give roles
+// their rights, look for what is wrong, look at streams and at the log. The program cmd/annals is ten lines over it.
 //
 // # Usage
 //
@@ -10,8 +10,8 @@
 //	root.AddCommand(cli.New(cli.WithPool(openPool), cli.WithSchema("orders")))
 //	os.Exit(cli.Execute(ctx, root))
 //
-// Commands: migrate, stream ls, stream show, log, version. Without WithPool the
-// database is the one of --database-url, else of the environment variable
+// Commands: migrate, roles, doctor, stream ls, stream show, log, version. Without
+// WithPool the database is the one of --database-url, else of the environment variable
 // DATABASE_URL.
 //
 // # Output

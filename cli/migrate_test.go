@@ -1,7 +1,10 @@
 package cli_test
 
 import (
+	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,4 +144,47 @@ func withQuery(t *testing.T, database, key, value string) string {
 	q.Set(key, value)
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+func TestMigratePrintForTools(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, format := range postgres.Formats {
+		files, err := postgres.Scripts(format, postgres.WithSchema("orders"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"migrate", "--schema", "orders", "--format", string(format)}
+		got := run(t, "", append(args, "--print"))
+		for _, f := range files {
+			if got.Code != 0 || !strings.Contains(got.Stdout, f.Text) {
+				t.Errorf("migrate --print --format %s lacks %s", format, f.Name)
+			}
+		}
+		sub := filepath.Join(dir, string(format))
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		got = run(t, "", append(args, "--dir", sub))
+		if names := column(t, got.Stdout); got.Code != 0 || len(names) != len(files) {
+			t.Errorf("migrate --dir = %+v", got)
+		}
+		for _, f := range files {
+			if text, err := os.ReadFile(filepath.Join(sub, f.Name)); err != nil || string(text) != f.Text {
+				t.Errorf("%s: %v, or another text", f.Name, err)
+			}
+		}
+		// Again: nothing to write. A file that was changed stays.
+		check(t, run(t, "", append(args, "--dir", sub)), result{Stdout: "FILE\n"})
+		changed := filepath.Join(sub, files[0].Name)
+		if err := os.WriteFile(changed, []byte("-- mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		check(t, run(t, "", append(args, "--dir", sub)), result{Code: 1, Stdout: "FILE\n", Stderr: "annals: write migrations: " + changed + " is there with another text\n"})
+	}
+	got := run(t, "", []string{"migrate", "--format", "goose", "--output", "json", "--print"})
+	if o := objects(t, got.Stdout); len(o) == 0 || o[0]["file"] != "001_events.sql" || !strings.HasPrefix(fmt.Sprint(o[0]["text"]), "-- +goose Up\n") {
+		t.Errorf("migrate --print --format goose --output json = %+v", got)
+	}
+	check(t, run(t, "", []string{"migrate", "--format", "liquibase"}), result{Code: 2, Stderr: `annals: invalid argument "liquibase" for "--format" flag: want plain or goose or atlas or flyway` + "\n"})
 }

@@ -196,6 +196,14 @@ var broken = []design{
 		},
 	},
 	{
+		name:  "a mark as it was set",
+		edits: []edit{{"mark_append", "greatest(0, least(", "(least("}},
+		read:  readLog,
+		caught: []catch{
+			{"hostile settings", "lost [before_-1"},
+		},
+	},
+	{
 		name:  "a mark kept for the session",
 		edits: []edit{{"mark_append", ")::text, true)", ")::text, false)"}},
 		read:  readLog,

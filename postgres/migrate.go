@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -55,10 +56,21 @@ func Migrations(opts ...Option) ([]Migration, error) {
 
 // Migrate brings the schema up to date and returns the steps that it applied.
 // Each step is one transaction, so a migrator that is killed leaves whole steps
-// behind, and several at once take turns. It waits at most 5 s for a lock,
-// rather than make every append queue behind it, and then returns an error; run
-// it again. It needs the right to create the schema, or an existing schema with
-// the right to create in it.
+// behind, and several at once take turns.
+//
+// It may run while services append and read. Appends queue behind a step that
+// waits for a lock, so it waits for at most 300 ms, and tries again after a
+// moment, for up to 15 s; then it returns a *BlockedError, which names who holds
+// the lock. Run it again: it goes on with the step that it stopped at. For its
+// turn among migrators it waits up to 30 s.
+//
+// Where there is nothing to do it needs no right but to read the schema, so a
+// service may call it at each start. Else it needs the right to create the
+// schema, or to act as its owner: in a store with roles, to be a member of the
+// owning role, which then owns what is made. If the roles of GrantRoles have
+// rights in the schema, the last step grants them what is new.
+//
+// Errors: ErrBlocked.
 func Migrate(ctx context.Context, db Conn, opts ...Option) ([]Migration, error) {
 	c, err := configure(opts)
 	if err != nil {
@@ -75,9 +87,21 @@ func Migrate(ctx context.Context, db Conn, opts ...Option) ([]Migration, error) 
 	if server < MinServerVersion {
 		return nil, fmt.Errorf("migrate schema %s: server is Postgres %d, want %d or newer", c.schema, server, MinServerVersion)
 	}
-	var applied []Migration
+	var versions []int
 	for _, m := range all {
-		fresh, err := c.apply(ctx, db, m)
+		versions = append(versions, m.Version)
+	}
+	var complete bool
+	if err := db.QueryRow(ctx, c.sql(completeSQL), versions).Scan(&complete); err == nil && complete {
+		return nil, nil // else the steps say what is wrong
+	}
+	var applied []Migration
+	for i, m := range all {
+		var fresh bool
+		err := c.patiently(ctx, db, func(ctx context.Context, tx pgx.Tx) (err error) {
+			fresh, err = c.step(ctx, tx, m, i == len(all)-1)
+			return err
+		})
 		if err != nil {
 			return applied, fmt.Errorf("migrate schema %s: %s: %w", c.schema, m.Name, err)
 		}
@@ -88,32 +112,40 @@ func Migrate(ctx context.Context, db Conn, opts ...Option) ([]Migration, error) 
 	return applied, nil
 }
 
-func (c config) apply(ctx context.Context, db Conn, m Migration) (fresh bool, err error) {
-	tx, err := db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
-	if err != nil {
-		return false, err
-	}
-	defer rollback(ctx, tx)
-	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
-		return false, err
-	}
-	// One migrator at a time, in this schema. The key is apart from the marks of
-	// the log: 16 bits of namespace, then no position but -1.
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(c.namespace)<<48|(1<<48-1)); err != nil {
-		return false, err
-	}
+// step applies m unless the schema has it. The last step of all grants the roles
+// what the steps have made.
+func (c config) step(ctx context.Context, tx pgx.Tx, m Migration, last bool) (fresh bool, err error) {
 	if _, err := tx.Exec(ctx, c.sql(bookkeeping)); err != nil {
 		return false, err
 	}
-	tag, err := tx.Exec(ctx, c.sql(`INSERT INTO {{schema}}.migrations (version, name) VALUES ($1, $2) ON CONFLICT DO NOTHING`), m.Version, m.Name)
+	tag, err := tx.Exec(ctx, c.sql(noteStepSQL), m.Version, m.Name)
 	if err != nil || tag.RowsAffected() == 0 {
 		return false, err
 	}
 	if _, err := tx.Exec(ctx, m.SQL); err != nil {
 		return false, err
 	}
-	return true, tx.Commit(ctx)
+	if !last {
+		return true, nil
+	}
+	var granted bool
+	if err := tx.QueryRow(ctx, hasRolesSQL, c.schema, c.role(RoleRead)).Scan(&granted); err != nil || !granted {
+		return true, err
+	}
+	_, err = tx.Exec(ctx, c.grants())
+	return true, err
 }
+
+// completeSQL needs no right but to read the table.
+const completeSQL = `
+SELECT count(*) = cardinality($1::integer[])
+FROM {{schema}}.migrations
+WHERE version = ANY ($1)`
+
+const noteStepSQL = `
+INSERT INTO {{schema}}.migrations (version, name)
+VALUES ($1, $2)
+ON CONFLICT DO NOTHING`
 
 const bookkeeping = `
 DO $$
@@ -135,14 +167,23 @@ func (c config) migrations() ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Migration, 0, len(files))
-	for i, f := range files { // Glob sorts
+	out := make([]Migration, 0, len(files)+len(c.later))
+	for _, f := range files { // Glob sorts
 		text, err := migrationFiles.ReadFile(f)
 		if err != nil {
 			return nil, err
 		}
 		name := strings.TrimSuffix(strings.TrimPrefix(f, "migrations/"), ".sql")
-		out = append(out, Migration{Version: i + 1, Name: name, SQL: c.sql(dropConflicts(string(text)))})
+		number, _, _ := strings.Cut(name, "_")
+		version, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", name, err)
+		}
+		out = append(out, Migration{Version: version, Name: name, SQL: c.sql(dropConflicts(string(text)))})
+	}
+	for _, m := range c.later {
+		m.SQL = c.sql(m.SQL)
+		out = append(out, m)
 	}
 	return out, nil
 }

@@ -2,11 +2,14 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
@@ -14,33 +17,146 @@ import (
 
 func TestManyMigratorsAtOnce(t *testing.T) {
 	t.Parallel()
-	pool := postgrestest.Pool(t)
-	all, err := postgres.Migrations(postgres.WithSchema("user"))
-	if err != nil || len(all) == 0 || all[0].Version != 1 || all[0].Name != "001_events" || strings.Contains(all[0].SQL, "{{") {
-		t.Fatalf("Migrations = %v, %v", all, err)
-	}
-	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		applied int
-	)
-	for range 3 {
-		wg.Go(func() {
-			done, err := postgres.Migrate(t.Context(), pool, postgres.WithSchema("user"))
-			if err != nil {
+	for _, many := range []int{2, 8} {
+		t.Run(fmt.Sprint(many), func(t *testing.T) {
+			t.Parallel()
+			pool := postgrestest.Pool(t)
+			all, err := postgres.Migrations(postgres.WithSchema("user"))
+			if err != nil || len(all) == 0 || all[0].Version != 1 || all[0].Name != "001_events" || strings.Contains(all[0].SQL, "{{") {
+				t.Fatalf("Migrations = %v, %v", all, err)
+			}
+			var (
+				wg      sync.WaitGroup
+				mu      sync.Mutex
+				applied = map[string]int{}
+			)
+			for range many {
+				wg.Go(func() {
+					conn, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+					done, err := postgres.Migrate(t.Context(), conn, postgres.WithSchema("user"))
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					for _, m := range done {
+						applied[m.Name]++
+					}
+				})
+			}
+			wg.Wait()
+			for _, m := range all {
+				if applied[m.Name] != 1 {
+					t.Errorf("%s was applied %d times, want once", m.Name, applied[m.Name])
+				}
+			}
+			if err := postgres.New(pool, postgres.WithSchema("user")).Check(t.Context()); err != nil {
 				t.Error(err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			applied += len(done)
 		})
 	}
-	wg.Wait()
-	if applied != len(all) {
-		t.Errorf("%d steps were applied, want each of %d once", applied, len(all))
+}
+
+// A step that cannot have its lock lets appends pass, gives up in time, and says
+// who is in the way. Then it goes on.
+func TestMigrateIsBlocked(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	tx := s.begin()
+	s.append(s.db.Tx(tx), "a")
+	_, err := tx.Exec(s.ctx, `SET application_name = 'report'`)
+	s.end(err)
+	later := postgres.WithLater(nextSteps...)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := postgres.Migrate(s.ctx, s.pool, later, postgres.WithPatience(3*time.Second))
+		ended <- err
+	}()
+	var slowest time.Duration
+	appends := 0
+	for err == nil && len(ended) == 0 {
+		began := time.Now()
+		s.append(s.db, "b")
+		slowest = max(slowest, time.Since(began))
+		appends++
 	}
-	if err := postgres.New(pool, postgres.WithSchema("user")).Check(t.Context()); err != nil {
+	err = <-ended
+	var blocked *postgres.BlockedError
+	if !errors.Is(err, postgres.ErrBlocked) || !errors.As(err, &blocked) {
+		t.Fatalf("Migrate = %v, want a BlockedError", err)
+	}
+	want := fmt.Sprintf(`migrate schema annals: 901_tag: blocked by pid %d (application "report", idle in transaction, open for %v): ERROR: canceling statement due to lock timeout (SQLSTATE 55P03)`, tx.Conn().PgConn().PID(), blocked.Open)
+	if err.Error() != want || blocked.Open < 3*time.Second/2 {
+		t.Errorf("Migrate = %v\nwant      %s", err, want)
+	}
+	t.Logf("%d appends beside it, the slowest took %v", appends, slowest)
+	if slowest > time.Second || appends < 10 {
+		t.Errorf("%d appends beside it, the slowest took %v, want less than 1s", appends, slowest)
+	}
+	s.commit(tx)
+	if done, err := postgres.Migrate(s.ctx, s.pool, later); err != nil || len(done) != 2 {
+		t.Errorf("Migrate = %v, %v, want the steps that are left", done, err)
+	}
+}
+
+// What migrators and listeners lock is no mark, not even of a log that is full.
+func TestLocksOfOthersAreNoMarks(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	s.listening(s.db)
+	const last = 1<<48 - 1
+	s.exec(`SELECT setval('annals.events_position_seq', $1)`, int64(last-2))
+	s.hole()
+	s.append(s.db, "last")
+	s.want("behind a hole, while somebody listens", "last")
+	// An append that inserts nothing holds the mark of the last position.
+	tx := s.begin()
+	_, err := tx.Exec(s.ctx, `
+INSERT INTO annals.events (category, stream_id, version, event_id, name, schema_version, content_type, payload, metadata)
+SELECT 'order', 'o', 1, gen_random_uuid(), 'order.noted', 1, 'text/plain', '', ''
+WHERE false`)
+	s.end(err)
+	if marks, err := s.marks(tx); err != nil || len(marks) != 1 || marks[0] != last {
+		t.Fatalf("marks %v, %v, want %d", marks, err, int64(last))
+	}
+	if done, err := postgres.Migrate(s.ctx, s.pool, postgres.WithSchema("annals"), postgres.WithPatience(time.Millisecond)); err != nil || len(done) != 0 {
+		t.Errorf("Migrate = %v, %v", done, err)
+	}
+	s.end(s.verdict())
+}
+
+// What a role may do is granted when a later step makes something new, and not in
+// a store without roles.
+func TestMigrateKeepsTheRightsOfRoles(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	service := postgrestest.Service(t, s.pool)
+	prefix := postgres.WithRolePrefix(strings.TrimSuffix(service.Config().ConnConfig.User, "_login"))
+	s.exec(`REVOKE EXECUTE ON FUNCTION annals.append_v1 FROM ` + strings.TrimSuffix(service.Config().ConnConfig.User, "_login") + `_append`) // as if a step had made it
+	if _, err := postgres.Migrate(s.ctx, s.pool, prefix, postgres.WithLater(nextSteps...)); err != nil {
+		t.Fatal(err)
+	}
+	var owners int
+	s.end(s.pool.QueryRow(s.ctx, `SELECT count(DISTINCT proowner) FROM pg_proc WHERE pronamespace = 'annals'::regnamespace`).Scan(&owners))
+	if owners != 1 {
+		t.Errorf("functions have %d owners, want one: what a step makes is the owner's", owners)
+	}
+	db := postgres.New(service)
+	s.append(db, "a")
+	if err := errors.Join(db.Check(s.ctx), db.Privileges(s.ctx)); err != nil {
 		t.Error(err)
+	}
+	if err := postgres.GrantRoles(s.ctx, s.pool, prefix); err == nil || !strings.HasPrefix(err.Error(), "grant roles of schema annals: at version 902, this program knows ") {
+		t.Errorf("GrantRoles = %v, want a refusal", err)
+	}
+	err := postgres.GrantRoles(s.ctx, s.pool, postgres.WithSchema("elsewhere"), prefix)
+	if !errors.Is(err, postgres.ErrNotMigrated) {
+		t.Errorf("GrantRoles = %v, want ErrNotMigrated", err)
 	}
 }
 
@@ -82,6 +198,7 @@ func TestOptionBounds(t *testing.T) {
 		`option WithSchema: "a\"; DROP": want lower-case letters, digits and underscores, at most 40`: postgres.WithSchema(`a"; DROP`),
 		`option WithPollInterval: 0s: want at least 1ms`:                                              postgres.WithPollInterval(0),
 		`option WithCallTimeout: 99ms: want at least 100ms`:                                           postgres.WithCallTimeout(99 * time.Millisecond),
+		`option WithRolePrefix: "A": want lower-case letters, digits and underscores, at most 40`:     postgres.WithRolePrefix("A"),
 	} {
 		if _, err := postgres.Migrations(o); err == nil || err.Error() != want {
 			t.Errorf("Migrations = %v, want %s", err, want)

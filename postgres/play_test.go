@@ -39,6 +39,7 @@ var scripts = []playable{
 	{name: "appends to other stores", play: otherStores},
 	{name: "rivals for a stream", play: rivals},
 	{name: "last position", play: lastPosition},
+	{name: "hostile settings", play: hostileMark},
 	{name: "sequence set, not yet drawn from", play: sequenceSet},
 	{name: "thousands of appends in one transaction", play: thousandsOfAppends, alone: true},
 	{name: "prepared transactions", play: preparedTransactions, alone: true},

@@ -88,6 +88,9 @@ type config struct {
 	alone     bool // no groups
 	quiet     bool // no notifications
 	log       *slog.Logger
+	roles     string        // what the names of roles begin with; empty: the schema
+	patience  time.Duration // of a change of the schema, with locks
+	later     []Migration   // of tests: steps after those of this release
 
 	callTimeout time.Duration
 }
@@ -147,6 +150,21 @@ func WithoutNotify() Option {
 	}
 }
 
+// WithRolePrefix sets what the names of the roles begin with: lower-case letters,
+// digits and underscores, at most 40. Default: the name of the schema, as in
+// annals_append. Roles belong to the whole cluster: set it where two databases of
+// a cluster have stores in schemas of one name, whose services shall not have
+// rights to each other's.
+func WithRolePrefix(prefix string) Option {
+	return func(c *config) error {
+		if !schemaName.MatchString(prefix) {
+			return fmt.Errorf("option WithRolePrefix: %q: want lower-case letters, digits and underscores, at most 40", prefix)
+		}
+		c.roles = prefix
+		return nil
+	}
+}
+
 // WithLogger sets where the store says that it cannot listen. Default
 // slog.Default(). Everything else is returned as an error.
 func WithLogger(l *slog.Logger) Option {
@@ -160,7 +178,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 func configure(opts []Option) (config, error) {
-	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default(), callTimeout: DefaultCallTimeout}
+	c := config{schema: DefaultSchema, poll: 50 * time.Millisecond, log: slog.Default(), callTimeout: DefaultCallTimeout, patience: changePatience}
 	for _, o := range opts {
 		if err := o(&c); err != nil {
 			return c, err

@@ -29,11 +29,11 @@ func (s *signal) block(at event.Position)          { s.blocked.Store(int64(at) +
 func (s *signal) unblock(at event.Position)        { s.blocked.CompareAndSwap(int64(at)+1, 0) }
 func (s *signal) isBlocked(at event.Position) bool { return s.blocked.Load() == int64(at)+1 }
 
-// A session that listens holds the lock that says so, with a number that is no
-// mark of an append. A notification is a commit, so none is sent to nobody.
+// A session that listens holds the lock that says so. Its key is of two numbers,
+// which are apart from the keys of one that marks of appends are. A notification is a commit, so none is sent to nobody.
 // Lock: listenSQL, for the session.
 const (
-	listenSQL = `SELECT pg_advisory_lock_shared(({{namespace}}::bigint << 48) | 281474976710654)`
+	listenSQL = `SELECT pg_advisory_lock_shared(1634627180, {{namespace}})`
 
 	notifySQL = `
 SELECT pg_notify($1, '')
@@ -41,9 +41,9 @@ WHERE EXISTS (
     SELECT
     FROM pg_locks l
     WHERE l.locktype = 'advisory'
-      AND l.objsubid = 1
-      AND l.classid = (({{namespace}}::bigint << 16) | 65535)::oid
-      AND l.objid = 4294967294::oid
+      AND l.objsubid = 2
+      AND l.classid = 1634627180
+      AND l.objid = {{namespace}}
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 )`
 )

@@ -16,7 +16,7 @@ import (
 )
 
 // A session that listens holds a lock; its connection is up when that shows.
-const listening = `locktype = 'advisory' AND objid = 4294967294 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+const listening = `locktype = 'advisory' AND objsubid = 2 AND classid = 1634627180 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
 // elsewhere is the store as another process has it.
 func (s *script) elsewhere(opts ...postgres.Option) *postgres.DB {

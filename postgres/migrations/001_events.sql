@@ -144,6 +144,10 @@ FROM {{schema}}.events;
 -- nextval writes its log record: a mark above what the append then draws. While
 -- nothing was drawn it is NULL; 0 is low enough.
 --
+-- Anybody can change the setting. A number that is too high is no lower than the
+-- last position drawn, one below 0 would be a key of no namespace, which no reader
+-- looks at, and counts as 0; what is no number fails the append.
+--
 -- It runs in every append, so all of it is one expression: the mark is made,
 -- kept and locked, from the inside out.
 CREATE FUNCTION {{schema}}.mark_append() RETURNS trigger
@@ -151,10 +155,10 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    held text := pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | set_config('annals.mark_{{namespace}}', least(
+    held text := pg_advisory_xact_lock_shared(({{namespace}}::bigint << 48) | set_config('annals.mark_{{namespace}}', greatest(0, least(
         nullif(current_setting('annals.mark_{{namespace}}', true), '')::bigint,
         coalesce(pg_sequence_last_value('{{schema}}.events_position_seq'), 0)
-    )::text, true)::bigint)::text;
+    ))::text, true)::bigint)::text;
 BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);

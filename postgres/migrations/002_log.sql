@@ -2,6 +2,10 @@
 -- replicas.
 --
 -- Safe while an old version is live: it only creates.
+--
+-- The functions list the columns that they return. With SETOF events they would
+-- return a column that a later step adds, and a call that has begun before that
+-- step commits would fail: it has the old row in mind and reads the new one.
 
 -- A page of a stream, from a version on, in order or against it.
 -- Index: events_version_key. Lock: none. Settings: a plan made while the table had
@@ -12,7 +16,20 @@ CREATE FUNCTION {{schema}}.read_stream_v1(
     from_version bigint,
     most         integer,
     backward     boolean
-) RETURNS SETOF {{schema}}.events
+) RETURNS TABLE (
+    "position"     bigint,
+    category       text,
+    stream_id      text,
+    version        bigint,
+    event_id       uuid,
+    name           text,
+    schema_version smallint,
+    content_type   text,
+    payload        bytea,
+    metadata       bytea,
+    closes         boolean,
+    recorded_at    timestamptz
+)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -20,10 +37,12 @@ SET enable_bitmapscan = off
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
 BEGIN
     IF backward THEN
         RETURN QUERY
-        SELECT e.*
+        SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
+               e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
         FROM {{schema}}.events e
         WHERE e.category = in_category
           AND e.stream_id = in_stream_id
@@ -32,7 +51,8 @@ BEGIN
         LIMIT most;
     ELSE
         RETURN QUERY
-        SELECT e.*
+        SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
+               e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
         FROM {{schema}}.events e
         WHERE e.category = in_category
           AND e.stream_id = in_stream_id
@@ -202,8 +222,24 @@ $$;
 -- A page of the log, in order, whether it is final or not.
 -- Index: events_pkey. Lock: none. Settings: a plan made while the table was
 -- empty would scan and sort it for ever.
-CREATE FUNCTION {{schema}}.read_log_v1(after_position bigint, most integer, since timestamptz)
-RETURNS SETOF {{schema}}.events
+CREATE FUNCTION {{schema}}.read_log_v1(
+    after_position bigint,
+    most           integer,
+    since          timestamptz
+) RETURNS TABLE (
+    "position"     bigint,
+    category       text,
+    stream_id      text,
+    version        bigint,
+    event_id       uuid,
+    name           text,
+    schema_version smallint,
+    content_type   text,
+    payload        bytea,
+    metadata       bytea,
+    closes         boolean,
+    recorded_at    timestamptz
+)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -211,10 +247,12 @@ SET enable_bitmapscan = off
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM {{schema}}.same_server(since) WHERE since IS NOT NULL;
     RETURN QUERY
-    SELECT e.*
+    SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
+           e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
     FROM {{schema}}.events e
     WHERE e.position > after_position
     ORDER BY e.position
@@ -237,7 +275,20 @@ CREATE FUNCTION {{schema}}.read_log_where_v1(
     categories     text[],
     names          text[],
     since          timestamptz
-) RETURNS SETOF {{schema}}.events
+) RETURNS TABLE (
+    "position"     bigint,
+    category       text,
+    stream_id      text,
+    version        bigint,
+    event_id       uuid,
+    name           text,
+    schema_version smallint,
+    content_type   text,
+    payload        bytea,
+    metadata       bytea,
+    closes         boolean,
+    recorded_at    timestamptz
+)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -249,6 +300,7 @@ SET enable_incremental_sort = off
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM {{schema}}.same_server(since) WHERE since IS NOT NULL;
     RETURN QUERY
@@ -294,7 +346,8 @@ BEGIN
         ORDER BY r.position
         LIMIT most
     )
-    SELECT e.*
+    SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
+           e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
     FROM found f
     JOIN {{schema}}.events e ON e.position = f.position
     ORDER BY f.position;

@@ -12,7 +12,7 @@
 --
 -- Index: events_version_key for the version, events_id_key for ids.
 -- Lock: the mark of mark_append; a row lock on the unique key, until commit.
--- All of it runs with the rights of its caller.
+-- Rights: 007_roles.sql.
 
 -- Whether a stream at a version meets what an append expects.
 CREATE FUNCTION {{schema}}.allows(expect text, expected bigint, actual bigint) RETURNS boolean
@@ -279,6 +279,13 @@ BEGIN
         RETURN;
     END IF;
     FOR i IN 1 .. cardinality(in_counts) LOOP
+        -- Whoever calls, versions are dense and in the order of positions.
+        FOR place IN 1 .. in_counts[i] LOOP
+            IF in_appends[last + place] IS DISTINCT FROM i OR in_places[last + place] IS DISTINCT FROM place THEN
+                RAISE EXCEPTION 'append to % streams: event % is out of its place', cardinality(in_counts), last + place
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+        END LOOP;
         IF admitted[i] THEN
             given := given + in_counts[i];
         ELSE
@@ -302,6 +309,10 @@ BEGIN
         END IF;
         last := last + in_counts[i];
     END LOOP;
+    IF cardinality(in_appends) <> last THEN
+        RAISE EXCEPTION 'append to % streams: % events, want % as counted', cardinality(in_counts), cardinality(in_appends), last
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF given = 0 THEN
         RETURN;
     END IF;
