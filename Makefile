@@ -10,6 +10,8 @@ GO ?= go
 GOTESTFLAGS ?=
 # Flags for the scenarios of make fault, such as SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7'.
 SCENARIOFLAGS ?=
+# Which mistakes make sabotage builds, such as TAGS='j s'; empty for all.
+TAGS ?=
 # Flags for the benchmark, such as BENCHFLAGS='-filter ^append/ -rounds 3 -json result.json'.
 BENCHFLAGS ?=
 # How long make fuzz runs each fuzz test.
@@ -43,10 +45,36 @@ pgbouncer:
 		{ apt-get install -y -qq --no-install-recommends pgbouncer || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; }; } >/dev/null 2>&1; } || \
 		{ echo "the fault tests need pgbouncer: apt-get install pgbouncer" >&2; exit 1; }
 
+# What slows down the flushes of a server. Without it commits are slowed down by
+# its own setting, so this does not fail.
+.PHONY: strace
+strace:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -y -qq --no-install-recommends strace || { apt-get update -qq && apt-get install -y -qq --no-install-recommends strace; }; } >/dev/null 2>&1; } || \
+		echo "without strace a fault test slows down commits instead of flushes" >&2
+
+# How long each scenario takes on two cores; up to two run at once. Long is
+# SCENARIOFLAGS='-scenario.time=10m'.
+#
+#	scenario                                         short       long
+#	TestFaultOutOfOrderCommits                       10 s        11 min
+#	TestFaultConcurrentAppends, RefusedStatements    10 s, 6 s   11 min, 4 min
+#	TestFaultBlockedHorizon                          10 s        6 min
+#	TestFaultReplica, PgBouncer                      18 s        10 min
+#	TestFaultAmbiguousCommit                         30 s        30 min; 2,000 appends for each 8 s
+#	TestFaultKilledAnywhere                          10 to 50 s  11 min; about two kills a second
+#	TestFaultCrashLoop                               17 s        11 min; a kill of the server every 4 s
+#	TestFaultHalfOpen                                27 s        11 min; a fault every 5 s
+#	TestFaultLimits                                  40 s        the same
+#	TestFaultSabotageIsSeen                          6 s         the same
 .PHONY: fault
-fault: pgbouncer ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
+fault: pgbouncer strace ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
+
+.PHONY: sabotage
+sabotage: ## build the store with each of the known mistakes, and want a fault test to catch it (TAGS='j s' for some)
+	@GO="$(GO)" GOTESTFLAGS="$(GOTESTFLAGS)" SCENARIOFLAGS="$(SCENARIOFLAGS)" internal/scenario/sabotage.sh $(TAGS)
 
 .PHONY: fuzz
 fuzz: ## look for inputs that break a fuzz test (FUZZTIME=10s for each of them)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -161,9 +162,11 @@ func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
 			return fmt.Errorf("publish positions %d to %d: %w", published[0].Position, published[len(published)-1].Position, err)
 		}
 	}
+	crash.At("bus.relay.published")
 	if err := r.save(ctx, page); err != nil {
 		return err
 	}
+	crash.At("bus.relay.saved")
 	if r.hooks.Applied != nil {
 		r.hooks.Applied(worker.Applied{Name: r.name, Events: published, Mark: r.marks[logPart], Took: time.Since(began)})
 	}

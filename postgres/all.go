@@ -11,6 +11,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 )
 
 const (
@@ -55,6 +56,7 @@ func (d *DB) attemptAll(ctx context.Context, writes []eventstore.PreparedWrite, 
 	}
 	defer conn.Release()
 	res, err := d.appendAll(ctx, conn, writes)
+	crash.At("postgres.all.answered")
 	if isIDTaken(err) || errors.Is(err, errRefused) { // nothing was written, now or ever by this attempt
 		res, err = d.lookUpAll(ctx, conn, writes)
 		if err != nil && !isRefused(err) && !errors.Is(err, errAbsent) {

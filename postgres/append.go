@@ -9,6 +9,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 )
 
 // appendSQL is the one statement of an append; migrations/003_append.sql says
@@ -86,7 +87,10 @@ func (d *DB) attempt(ctx context.Context, w eventstore.PreparedWrite, lookUp boo
 // append makes one attempt; with lookUp it looks for the ids first. The error
 // of a lost race is left to the caller.
 func (d *DB) append(ctx context.Context, q querier, w eventstore.PreparedWrite, lookUp bool) (eventstore.Result, error) {
-	return scanResult(q.QueryRow(ctx, d.sql(appendSQL), appendArgs(w, lookUp)...), w)
+	crash.At("postgres.append.sending")
+	res, err := scanResult(q.QueryRow(ctx, d.sql(appendSQL), appendArgs(w, lookUp)...), w)
+	crash.At("postgres.append.answered")
+	return res, err
 }
 
 func appendArgs(w eventstore.PreparedWrite, lookUp bool) []any {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -128,6 +129,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 	if err := d.writeMarks(last, tx, name, worker.Checkpoint{part: next}); err != nil {
 		return fmt.Errorf("advance %s: %w", name, otherServer(late(last, err)))
 	}
+	crash.At("postgres.advance.saved")
 	if err := tx.Commit(last); err != nil {
 		err = late(last, err)
 		if !isDenied(err) {
@@ -135,6 +137,7 @@ func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Con
 		}
 		return fmt.Errorf("advance %s: commit: %w", name, err)
 	}
+	crash.At("postgres.advance.committed")
 	d.Wake() //nolint:contextcheck // the handler may have appended
 	return nil
 }

@@ -218,7 +218,8 @@ SELECT coalesce(max(a.pid), 0), coalesce(max(a.query), '')
 FROM pg_locks l
 JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory'
-  AND l.objid = 4294967294::oid
+  AND l.objsubid = 2
+  AND l.classid = 1634627180
   AND a.datname = current_database()`).Scan(&pid, &query)
 		w.end(err)
 		return pid, query

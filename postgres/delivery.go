@@ -35,11 +35,9 @@ const (
 //   - a conflict that no later state of the stream can mend (isFinal): a version
 //     that the old statement needs is taken.
 //
-// The second and third count when they are given twice. The look-up reads the
-// ids first and the stream after that, each as of its own moment; the old
-// backend may commit in between, and would be taken for the rival that it lost
-// to. The second look-up reads the ids when the state that the first one saw
-// was there: if that was of the old backend's making, it finds them.
+// The look-up reads the stream first and the ids after that. If the old backend
+// commits before the first, or between the two, its events are found by their ids,
+// and not taken for those of a rival.
 //
 // Everything else says nothing about the old backend, also when it is an error
 // of the server, which rejects the new attempt alone.
@@ -47,7 +45,6 @@ type delivery struct {
 	end     time.Time // of the call
 	timeout time.Duration
 	lost    error // why the last attempt that may be stored has no answer; nil: all had one
-	refused error // final, and seen once since
 	races   int
 	resends int
 }
@@ -93,11 +90,8 @@ func (x *delivery) next(ctx context.Context, what string, err error) error {
 // refuse returns a refusal if it binds every attempt that was made.
 func (x *delivery) refuse(what string, err error) error {
 	switch {
-	case x.lost == nil, x.refused != nil:
+	case x.lost == nil, isFinal(err):
 		return err
-	case isFinal(err):
-		x.refused = err
-		return nil // once more, at once
 	default:
 		// As text: it must not match ErrConflict, on which callers decide anew.
 		return fmt.Errorf("append %s: %w: sent again, it was refused for now: %s, after: %w", what, eventstore.ErrOutcomeUnknown, err.Error(), x.lost)

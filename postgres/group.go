@@ -10,6 +10,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
 )
 
 // Limits of a group. A lane is a connection that sends one group after another.
@@ -285,7 +286,9 @@ func (g *group) send(q querier, members []*member) {
 	ctx, cancel := limitAttempt(context.Background(), first)
 	defer cancel()
 	sql, args := g.db.batch(writes, false)
+	crash.At("postgres.group.sending")
 	v, err := scanVerdicts(q.QueryRow(ctx, sql, args...), writes)
+	crash.At("postgres.group.answered")
 	for i, m := range members {
 		switch {
 		case isRejected(err): // because of one of them, and nothing was written

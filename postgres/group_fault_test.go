@@ -31,10 +31,11 @@ func TestGroupIsKilled(t *testing.T) {
 	t.Parallel()
 	s := newGroupScript(t)
 	_, err := s.pool.Exec(s.ctx, `
-CREATE SEQUENCE kills;
+CREATE SEQUENCE public.kills;
+GRANT USAGE ON SEQUENCE public.kills TO PUBLIC;
 CREATE FUNCTION kill() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	IF nextval('kills') <= 3 THEN -- the group, and an attempt of each
+	IF nextval('public.kills') <= 3 THEN -- the group, and an attempt of each
 		PERFORM pg_terminate_backend(pg_backend_pid());
 	END IF;
 	RETURN NEW;

@@ -196,7 +196,7 @@ func TestExportImportExport(t *testing.T) {
 		t.Errorf("%.2000s", diff)
 	}
 	var store string
-	if err := pool.QueryRow(t.Context(), `SELECT incarnation::text FROM annals.store`).Scan(&store); err != nil || f.Header.Store != store {
+	if err := pool.QueryRow(t.Context(), `SELECT incarnation::text FROM annals.lineage ORDER BY generation DESC LIMIT 1`).Scan(&store); err != nil || f.Header.Store != store {
 		t.Errorf("the header names store %s, want %s, %v", f.Header.Store, store, err)
 	}
 }

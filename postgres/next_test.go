@@ -282,7 +282,7 @@ func TestCallsDuringAStep(t *testing.T) {
 	stores := map[string]*postgres.DB{}
 	for name, call := range calls {
 		config := s.pool.Config()
-		config.MaxConns = 1
+		config.MaxConns = 2
 		pool, err := pgxpool.NewWithConfig(s.ctx, config)
 		s.end(err)
 		t.Cleanup(pool.Close)

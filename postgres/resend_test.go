@@ -191,41 +191,44 @@ func TestRefusalOfAResend(t *testing.T) {
 	}
 }
 
-// The look-up of a resend reads the ids, the first attempt commits, and then it
-// reads the stream: that is no conflict.
+// A look-up reads the stream and the ids, each as of its own moment. An append that
+// commits in between is not taken for a rival of itself.
 func TestFirstAttemptCommitsDuringALookUp(t *testing.T) {
 	t.Parallel()
-	for _, sabotage := range []string{"conflict", "closed"} {
-		w := newWire(t)
-		w.exec(`
-CREATE SEQUENCE looks;
-ALTER FUNCTION annals.look_up_v1 RENAME TO look_up;
-CREATE FUNCTION annals.look_up_v1(
-    c text, s text, x text, v bigint, ids uuid[], n text[], sv smallint[], ct text[], p bytea[], cl boolean,
-    OUT outcome text, OUT at_version bigint, OUT at_position bigint, OUT taken_id uuid)
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    IF nextval('public.looks') = 1 THEN
-        outcome := '` + sabotage + `';
-        at_version := 1;
-    ELSE
-        SELECT l.* INTO outcome, at_version, at_position, taken_id
-        FROM annals.look_up(c, s, x, v, ids, n, sv, ct, p, cl) l;
-    END IF;
-END
-$$`)
-		w.cut(wireproxy.CutAfter)
-		res, err := w.db.Append(w.ctx, order("s"), eventstore.None(), note("x"))
-		if err != nil || !res.Repeated || res.Version != 1 {
-			t.Errorf("Append = %+v, %v, want the first attempt's", res, err)
+	s := newScript(t)
+	var function string
+	s.end(s.pool.QueryRow(s.ctx, `SELECT pg_get_functiondef('annals.look_up_v1'::regproc)`).Scan(&function))
+	const second = "    SELECT count(*),"
+	if strings.Count(function, second) != 1 {
+		t.Fatalf("%q is not once in look_up_v1: mend the test", second)
+	}
+	_, err := s.pool.Exec(s.ctx, strings.Replace(function, second, "    PERFORM pg_advisory_xact_lock(4711);\n"+second, 1))
+	s.end(err)
+	e := note("x")
+	e.Metadata.ID = event.NewID()
+	holder := s.begin()
+	_, err = holder.Exec(s.ctx, `SELECT pg_advisory_xact_lock(4711)`)
+	s.end(err)
+	outcome := make(chan string, 1)
+	go func() {
+		var got string
+		err := s.pool.QueryRow(s.ctx, `SELECT outcome FROM annals.look_up_v1('order', 's', 'none', 0, $1, $2, $3, $4, $5, false)`,
+			[][16]byte{e.Metadata.ID}, []string{e.Name}, []int16{int16(e.Schema)}, []string{e.ContentType}, [][]byte{e.Payload}).Scan(&got)
+		if err != nil {
+			got = err.Error()
 		}
-		w.exec(`ALTER SEQUENCE looks RESTART`)
-		w.cut(wireproxy.CutAfter)
-		all, err := w.db.AppendAll(w.ctx, eventstore.Write{Stream: order("t"), Expect: eventstore.None(), Events: []event.Raw{note("x")}})
-		if err != nil || !all[0].Repeated || all[0].Version != 1 {
-			t.Errorf("AppendAll = %+v, %v, want the first attempt's", all, err)
-		}
+		outcome <- got
+	}()
+	s.until("the look-up is between its two reads", func() bool {
+		var waits bool
+		s.end(holder.QueryRow(s.ctx, `SELECT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objid = 4711 AND NOT l.granted)`).Scan(&waits))
+		return waits
+	})
+	_, err = s.db.Append(s.ctx, order("s"), eventstore.None(), e)
+	s.end(err)
+	s.commit(holder)
+	if got := <-outcome; got != "repeated" {
+		t.Errorf("look-up = %s, want repeated", got)
 	}
 }
 
@@ -234,10 +237,11 @@ func TestResendOutlivesWhatTheServerRejects(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, postgres.WithCallTimeout(1500*time.Millisecond))
 	w.exec(`
-CREATE SEQUENCE refusals;
+CREATE SEQUENCE public.refusals;
+GRANT USAGE ON SEQUENCE public.refusals TO PUBLIC;
 CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	IF NEW.stream_id = 'never' OR nextval('refusals') <= 3 THEN
+	IF NEW.stream_id = 'never' OR nextval('public.refusals') <= 3 THEN
 		RAISE EXCEPTION 'no space left' USING ERRCODE = '53100';
 	END IF;
 	RETURN NEW;

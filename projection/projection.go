@@ -38,6 +38,7 @@ import (
 
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -110,6 +111,7 @@ func (p *Projection[Tx]) Apply(ctx context.Context, tx Tx, events ...event.Recor
 				if err := h.apply(ctx, tx, r); err != nil {
 					return err
 				}
+				crash.At("projection.handled")
 			}
 		}
 		return nil

@@ -22,7 +22,7 @@ var allowed = map[string]string{
 	"eventstore": "event",
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore internal/sabotage",
-	"projection": "codec event eventstore worker",
+	"projection": "codec event eventstore worker internal/crash",
 	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
@@ -52,6 +52,7 @@ var allowed = map[string]string{
 	"internal/crash":     "",
 	"internal/sabotage":  "",
 	"internal/oracle":    "event eventstore github.com/anishathalye/porcupine",
+	"internal/harness":   "internal/oracle",
 	"internal/scenario":  "",
 	"internal/wireproxy": "github.com/jackc/pgx/v5/pgproto3",
 
@@ -63,7 +64,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/wireproxy"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()

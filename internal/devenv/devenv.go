@@ -2,6 +2,7 @@ package devenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,7 +22,9 @@ type Server struct {
 	// Dir is the directory that Close removes. Empty when External.
 	Dir string
 
-	stop func() error // nil when External
+	// All nil when External.
+	stop, kill func() error
+	start      func(ctx context.Context) error
 }
 
 // Postgres returns the server that DATABASE_URL names, else starts one and returns when it answers queries. With
@@ -55,6 +58,32 @@ func (s *Server) Close() error {
 	}
 	return s.stop()
 }
+
+// Kill ends a server that was started here as a crash would, by SIGKILL of its first process, and returns when that is
+// gone. The others end when they notice. The server stays down, and its directory is kept, until Start or Close.
+func (s *Server) Kill() error {
+	if s.kill == nil {
+		return errNotOurs
+	}
+	if err := s.kill(); err != nil {
+		return fmt.Errorf("kill postgres: %w", err)
+	}
+	return nil
+}
+
+// Start starts a server that was killed, on the same port, with the same data and settings, and returns when it has
+// recovered and answers queries. The context bounds it, together with a limit of one minute.
+func (s *Server) Start(ctx context.Context) error {
+	if s.start == nil {
+		return errNotOurs
+	}
+	if err := s.start(ctx); err != nil {
+		return fmt.Errorf("start postgres again: %w", err)
+	}
+	return nil
+}
+
+var errNotOurs = errors.New("the server was not started here")
 
 // Option changes how Postgres starts a server. Options have no effect on an external server.
 type Option interface {

@@ -35,6 +35,8 @@
 // [WithPrimary] starts a streaming standby of such a server, [WithCopyOf] an independent copy of it, and [PgBouncer] a
 // pooler in front of any, with the same promises.
 //
+// [Server.Kill] and [Server.Start] are a crash of such a server, and its end.
+//
 // # No promises
 //
 // Nothing outlives the server: it is no place for data. A SIGKILL of the supervisor, the sh process between this

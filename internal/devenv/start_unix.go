@@ -47,7 +47,7 @@ func start(ctx context.Context, cfg *config) (*Server, error) {
 		}
 		return nil, err
 	}
-	return &Server{URL: w.url(), Dir: w.dir, stop: super.close}, nil
+	return &Server{URL: w.url(), Dir: w.dir, stop: super.close, kill: w.kill, start: w.again}, nil
 }
 
 // job is the server that the configuration asks for.

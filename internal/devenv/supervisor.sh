@@ -142,11 +142,18 @@ rm -f "$dir/password"
 [ "$ANNALS_KIND" = pgbouncer ] || soft=INT
 
 for port in $ANNALS_PORTS; do
-	[ "$ticks" -eq 0 ] || finish
-	serve "$port" "$@" </dev/null >"$dir/log" 2>&1 3<&- &
-	child=$!
-	echo "port $port"
-	hold
+	# Again and again while the owner wants it: it has killed the server, and backends of that may still be there,
+	# beside which a new one does not start.
+	while :; do
+		[ "$ticks" -eq 0 ] || finish
+		serve "$port" "$@" </dev/null >"$dir/log" 2>&1 3<&- &
+		child=$!
+		echo "port $port"
+		hold
+		while [ -e "$dir/down" ] && [ "$ticks" -eq 0 ]; do sleep 0.05; done
+		[ -e "$dir/again" ] || break
+		sleep 0.05
+	done
 	# Only the first lines: later ones may quote what clients sent.
 	head -n 4 "$dir/log" | grep -Eq 'could not bind|Address already in use' || break
 done

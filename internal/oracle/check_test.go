@@ -94,17 +94,33 @@ func TestAHistoryAsPromised(t *testing.T) {
 	r.read(all)
 	at := all.Cursor()
 	r.append(writeTo(orders, eventstore.Exactly(3), 2))
+	if err := r.ReadStream(t.Context(), r.store, orders); err != nil {
+		t.Error(err)
+	}
+	again := writeTo(orders, eventstore.Any(), 1)
+	r.Begin(again).End(nil, eventstore.ErrOutcomeUnknown)
+	first, _ := r.store.AppendAll(t.Context(), again)
+	res, err := r.store.AppendAll(t.Context(), again)
+	r.Begin(again).End(res, err)
+	if first[0].Repeated || !res[0].Repeated {
+		t.Errorf("%v and %v, want a repeat", first, res)
+	}
+	itself := writeTo(orders, eventstore.Any(), 1) // a call that has sent it twice
+	a := r.Begin(itself)
+	_, _ = r.store.AppendAll(t.Context(), itself)
+	res, err = r.store.AppendAll(t.Context(), itself)
+	a.End(res, err)
 	r.read(all)
 	all.Restart(at)
 	r.read(all)
 	r.read(notes)
 	r.read(r.Reader("all, once more", eventstore.LogQuery{Limit: 2}))
 	r.want(r.committed())
-	if got, want := r.Counts(), (Counts{Acked: 2, Refused: 1, Events: 5}); got != want {
+	if got, want := r.Counts(), (Counts{Acked: 4, Refused: 1, Unknown: 1, Events: 7, Reads: 1}); got != want {
 		t.Errorf("Counts = %+v, want %+v", got, want)
 	}
-	if all.Events() != 5 {
-		t.Errorf("%d events, want 5", all.Events())
+	if all.Events() != 7 {
+		t.Errorf("%d events, want 7", all.Events())
 	}
 }
 
@@ -158,6 +174,15 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			a.End(nil, errors.New("disk full"))
 			return r.committed()
 		}},
+		{"one without an answer is stored, although a conflict has resolved it", []Check{Phantom, Expectation, Linear}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			w := writeTo(orders, eventstore.None(), 1)
+			r.Begin(w).End(nil, eventstore.ErrOutcomeUnknown)
+			r.append(w)
+			w.Expect = eventstore.Any()
+			_, _ = r.store.AppendAll(r.Context(), w)
+			return r.committed()
+		}},
 		{"a transaction that was rolled back is stored", []Check{Phantom}, func(r *run) []Event {
 			w := writeTo(orders, eventstore.Any(), 1)
 			a := r.Begin()
@@ -184,7 +209,7 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			r.Begin(w).End(nil, fmt.Errorf("cut: %w", eventstore.ErrOutcomeUnknown))
 			return r.committed()[:1]
 		}},
-		{"a version is missing", []Check{Dense}, func(r *run) []Event {
+		{"a version is missing", []Check{Dense, Linear}, func(r *run) []Event {
 			_, _ = r.store.AppendAll(r.Context(), writeTo(orders, eventstore.Any(), 1))
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			return r.committed()[1:]
@@ -197,7 +222,7 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 				return es
 			})
 		}},
-		{"another append in the middle of one", []Check{Contiguous, Answer, Time}, func(r *run) []Event {
+		{"another append in the middle of one", []Check{Contiguous, Answer}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 2))
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			return edit(r.committed(), func(es []Event) []Event {
@@ -230,7 +255,7 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			a.End(res, err)
 			return r.committed()
 		}},
-		{"stored against its expectation", []Check{Expectation}, func(r *run) []Event {
+		{"stored against its expectation", []Check{Expectation, Linear}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			w := writeTo(orders, eventstore.Any(), 1)
 			told := w
@@ -240,23 +265,23 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			a.End(res, err)
 			return r.committed()
 		}},
-		{"a conflict where there is none", []Check{Expectation}, func(r *run) []Event {
+		{"a conflict where there is none", []Check{Expectation, Linear}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			r.Begin(writeTo(orders, eventstore.Exactly(1), 1)).End(nil, &eventstore.ConflictError{Stream: orders, Expected: eventstore.Exactly(1), Actual: 1})
 			return r.committed()
 		}},
-		{"a conflict with a version that never was", []Check{Time}, func(r *run) []Event {
+		{"a conflict with a version that never was", []Check{Linear}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 2))
 			r.Begin(writeTo(orders, eventstore.None(), 1)).End(nil, &eventstore.ConflictError{Stream: orders, Expected: eventstore.None(), Actual: 1})
 			return r.committed()
 		}},
-		{"a conflict that does not see what had ended", []Check{Time}, func(r *run) []Event {
+		{"a conflict that does not see what had ended", []Check{Linear}, func(r *run) []Event {
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			r.Begin(writeTo(orders, eventstore.None(), 1)).End(nil, &eventstore.ConflictError{Stream: orders, Expected: eventstore.None(), Actual: 1})
 			return r.committed()
 		}},
-		{"a conflict that sees what had not begun", []Check{Time}, func(r *run) []Event {
+		{"a conflict that sees what had not begun", []Check{Linear}, func(r *run) []Event {
 			r.Begin(writeTo(orders, eventstore.None(), 1)).End(nil, &eventstore.ConflictError{Stream: orders, Expected: eventstore.None(), Actual: 1})
 			r.append(writeTo(orders, eventstore.Any(), 1))
 			return r.committed()
@@ -332,6 +357,87 @@ func TestHistoriesThatAreRefused(t *testing.T) {
 			reader.Page(page)
 			return r.committed()
 		}},
+		{"an event of an append without an answer was delivered, and is not stored", []Check{Unsettled}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			w := writeTo(orders, eventstore.Any(), 1)
+			a := r.Begin(w)
+			_, _ = r.store.AppendAll(r.Context(), w)
+			a.End(nil, eventstore.ErrOutcomeUnknown)
+			r.read(r.Reader("r", eventstore.LogQuery{}))
+			return r.committed()[:1]
+		}},
+		{"a read of a stream saw it, and it is not stored", []Check{Unsettled, Linear}, func(r *run) []Event {
+			w := writeTo(orders, eventstore.Any(), 1)
+			r.Begin(w) // killed
+			_, _ = r.store.AppendAll(r.Context(), w)
+			_ = r.ReadStream(r.Context(), r.store, orders)
+			return nil
+		}},
+		{"a read of a stream saw it, and a later one did not", []Check{Linear}, func(r *run) []Event {
+			w := writeTo(orders, eventstore.Any(), 1)
+			r.Begin(w).End(nil, eventstore.ErrOutcomeUnknown)
+			_, _ = r.store.AppendAll(r.Context(), w)
+			_ = r.ReadStream(r.Context(), r.store, orders)
+			r.BeginRead(orders).End(nil)
+			return r.committed()
+		}},
+		{"a read of a stream does not see what had ended", []Check{Linear}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			r.BeginRead(orders).End(nil)
+			return r.committed()
+		}},
+		{"a read of a stream sees half of an append", []Check{Linear}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 2))
+			read := r.BeginRead(orders)
+			for e := range r.store.ReadStream(r.Context(), orders, eventstore.StreamQuery{Limit: 1}) {
+				read.Got(e)
+			}
+			read.End(nil)
+			return r.committed()
+		}},
+		{"a read of a stream has a hole", []Check{Order, Linear}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			read := r.BeginRead(orders)
+			for e := range r.store.ReadStream(r.Context(), orders, eventstore.StreamQuery{From: 2}) {
+				read.Got(e)
+			}
+			read.End(nil)
+			return r.committed()
+		}},
+		{"a read of a stream yields other content", []Check{Stray}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			read := r.BeginRead(orders)
+			for e := range r.store.ReadStream(r.Context(), orders, eventstore.StreamQuery{}) {
+				e.Payload = []byte("something else")
+				read.Got(e)
+			}
+			read.End(nil)
+			return r.committed()
+		}},
+		{"two appends were given one version", []Check{Lost, Answer, Linear}, func(r *run) []Event {
+			w := writeTo(orders, eventstore.Any(), 1)
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			r.Begin(w).End([]eventstore.Result{{Version: 1, Position: 1}}, nil)
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			return edit(r.committed(), func(es []Event) []Event { es[1].Position = 3; return es })
+		}},
+		{"what is called a repeat was never appended", []Check{Lost}, func(r *run) []Event {
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			r.Begin(writeTo(orders, eventstore.Any(), 1)).End([]eventstore.Result{{Version: 2, Position: 2, Repeated: true}}, nil)
+			return r.committed()
+		}},
+		{"a repeat of another version than was appended", []Check{Linear}, func(r *run) []Event {
+			w := writeTo(orders, eventstore.Any(), 1)
+			r.append(w)
+			r.Begin(w).End([]eventstore.Result{{Version: 2, Position: 2, Repeated: true}}, nil)
+			return r.committed()
+		}},
+		{"the search for an order takes too long", []Check{Linear}, func(r *run) []Event {
+			r.search = 0
+			r.append(writeTo(orders, eventstore.Any(), 1))
+			return r.committed()
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -346,7 +452,7 @@ func TestFindingsAreCut(t *testing.T) {
 	r := newRun(t)
 	r.append(writeTo(orders, eventstore.Any(), 20))
 	found := r.Check(nil)
-	if n := len(found); n != most+1 || found[n-1].String() != "lost: and 15 more" || !strings.HasPrefix(found[0].String(), "lost: event 1 of 20 to order-o-1, with id ") {
+	if n := len(found); n != most+1 || found[n-1].String() != "O-1 lost: and 15 more" || !strings.HasPrefix(found[0].String(), "O-1 lost: event 1 of 20 to order-o-1, with id ") {
 		t.Errorf("Check = %v", found)
 	}
 }
@@ -360,8 +466,9 @@ func TestAnAppendWithoutAnAnswerMayBeStored(t *testing.T) {
 		r.Begin(w).End(nil, eventstore.ErrOutcomeUnknown)
 	}
 	r.Begin(gone) // the run ended meanwhile
+	r.Begin(stored).End(nil, errors.New("connection refused"))
 	r.want(r.committed())
-	if got := r.Counts(); got != (Counts{Unknown: 3}) {
-		t.Errorf("Counts = %+v, want 3 unknown", got)
+	if got := r.Counts(); got != (Counts{Unknown: 3, Refused: 1}) {
+		t.Errorf("Counts = %+v, want 3 unknown, 1 refused", got)
 	}
 }

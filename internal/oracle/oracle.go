@@ -1,6 +1,25 @@
-// Package oracle judges a run of writers and readers against what the event
-// store promises. The harness tells a History what it asked for and what it was
+// Package oracle judges a run of writers, readers and workers against what is
+// promised. The harness tells a History what it asked for and what it was
 // answered, and at the end what the database holds; Check says what does not fit.
+// The other functions judge what a History does not see.
+//
+//	| number | asks                                                         | by                           |
+//	| ------ | ------------------------------------------------------------ | ---------------------------- |
+//	| O-1    | is every acknowledged event stored, and given to each reader | lost, missed                 |
+//	| O-2    | was every stored event sent, and none of them refused        | phantom, stray               |
+//	| O-3    | is an append without an answer there wholly, or not at all,  |                              |
+//	|        | and does every reader agree                                  | torn, unsettled              |
+//	| O-4    | are versions dense, and the events of an append together     | dense, contiguous            |
+//	| O-5    | do two reads of the log agree, and nothing appears behind    | order, behind, reread,       |
+//	|        | a cursor                                                     | unequal                      |
+//	| O-6    | is there an order that explains the answers of each stream   | linear, answer, expectation  |
+//	| O-7    | is a read model the fold of the events: Effects              | effect                       |
+//	| O-8    | does a broker have every event, in order by key: Published   | unsent, unstored, overtaken, |
+//	|        |                                                              | duplicates                   |
+//	| O-9    | is every event delivered, parked or pending: Accounted       | skipped                      |
+//	| O-10   | do readers catch up after the last fault: Progress           | stalled                      |
+//	| O-11   | does nothing grow, or stay behind: Hygiene                   | growth, idle in transaction  |
+//	| O-12   | does verification see a changed event, and no other: Flipped | chain                        |
 //
 // # Usage
 //
@@ -13,9 +32,15 @@
 //	page, err := db.ReadLog(ctx, r.Query())
 //	r.Page(page)
 //
+//	err := h.ReadStream(ctx, db, stream)
+//
 //	findings := h.Check(committed) // nothing: the history is as promised
 //
-// Every event needs an id of its own, also across streams.
+// Every event needs an id of its own, also across streams; an append that is
+// sent again has the ids that it had.
+//
+// A process that is to be killed writes its part of the history with a Recorder,
+// and History.Take reads it in a process that lives on.
 //
 // # Testing
 //
@@ -70,15 +95,17 @@ func sumOf(s event.Stream, e event.Raw) sum {
 // History is what the writers and readers of one run have seen. It is safe for
 // concurrent use, except that an Append or a Reader belongs to one goroutine.
 type History struct {
-	begun time.Time
+	begun  time.Time
+	search time.Duration // how long to look for an order of one stream; then it is a finding
 
 	mu      sync.Mutex
 	appends []*Append
 	readers []*Reader
+	reads   []*StreamRead
 }
 
 // New returns an empty history. Its clock starts.
-func New() *History { return &History{begun: time.Now()} }
+func New() *History { return &History{begun: time.Now(), search: 30 * time.Second} }
 
 func (h *History) now() time.Duration { return time.Since(h.begun) }
 
@@ -107,6 +134,7 @@ type write struct {
 	ids    []event.ID
 	sums   []sum
 	result eventstore.Result
+	resent bool // a repeat of what nobody else has sent
 }
 
 func noteWrite(w eventstore.Write) write {
@@ -139,19 +167,28 @@ func (h *History) add(a *Append) {
 // the outcome open, any other says that nothing is stored. The results are in
 // the order of the writes; a transaction has none.
 func (a *Append) End(results []eventstore.Result, err error) {
-	a.ended = a.history.now()
-	switch {
-	case err == nil:
-		a.outcome = acked
+	h := a.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a.ended = h.now()
+	if a.outcome = outcomeOf(err); a.outcome == acked {
 		for i, r := range results {
 			a.writes[i].result = r
 		}
-	case errors.Is(err, eventstore.ErrOutcomeUnknown):
-		a.outcome = unknown
-	default:
-		a.outcome = refused
+	}
+	if a.outcome == refused {
 		errors.As(err, &a.conflict)
 	}
+}
+
+func outcomeOf(err error) outcome {
+	switch {
+	case err == nil:
+		return acked
+	case errors.Is(err, eventstore.ErrOutcomeUnknown):
+		return unknown
+	}
+	return refused
 }
 
 // Wrote notes one append within a transaction, and its answer. One that was
@@ -180,6 +217,7 @@ func (a *Append) RollbackTo(savepoint int) {
 type Counts struct {
 	Acked, Refused, Unknown int // appends; a transaction counts as one
 	Events                  int // of the acked ones
+	Reads                   int // of streams, to the end
 }
 
 // Counts counts the appends so far.
@@ -198,6 +236,11 @@ func (h *History) Counts() Counts {
 			c.Refused++
 		case unknown:
 			c.Unknown++
+		}
+	}
+	for _, r := range h.reads {
+		if r.whole {
+			c.Reads++
 		}
 	}
 	return c

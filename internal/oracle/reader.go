@@ -1,9 +1,11 @@
 package oracle
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -60,28 +62,36 @@ func (r *Reader) Events() int { return len(r.got) }
 
 // Page notes a page that the reader was given.
 func (r *Reader) Page(page eventstore.Page) {
-	if page.After != r.cursor {
-		r.find(Behind, "asked after %d, was answered after %d", r.cursor, page.After)
-	}
-	at := page.After
+	events := make([]Event, 0, len(page.Events))
 	for _, e := range page.Events {
+		events = append(events, Note(e))
+	}
+	r.page(page.After, page.Next, events)
+}
+
+func (r *Reader) page(after, next event.Position, events []Event) {
+	if after != r.cursor {
+		r.find(Behind, "asked after %d, was answered after %d", r.cursor, after)
+	}
+	at := after
+	for _, e := range events {
 		if e.Position <= at {
-			r.find(Behind, "%s came at or before %d", e, at)
+			r.find(Behind, "%s@%d at position %d came at or before %d", e.Stream, e.Version, e.Position, at)
 		}
 		at = e.Position
 		if !selects(r.query, e.Stream.Category, e.Name) {
-			r.find(Stray, "%s is not selected", e)
+			r.find(Stray, "%s@%d, %s, is not selected", e.Stream, e.Version, e.Name)
 		}
-		r.take(Note(e).place())
+		r.take(e.place())
 	}
-	if page.Next < at {
-		r.find(Behind, "the next page begins behind %d, the last event is at %d", page.Next, at)
+	if next < at {
+		r.find(Behind, "the next page begins behind %d, the last event is at %d", next, at)
 	}
-	for r.again < len(r.got) && r.got[r.again].position <= page.Next {
+	for r.again < len(r.got) && r.got[r.again].position <= next {
 		r.find(Reread, "read again, without %s", r.got[r.again])
 		r.again++
 	}
-	r.cursor = page.Next
+	r.cursor = next
 }
 
 func (r *Reader) take(p place) {
@@ -112,4 +122,48 @@ func selects(q eventstore.LogQuery, category, name string) bool {
 
 func sameSelection(a, b eventstore.LogQuery) bool {
 	return a.After == b.After && slices.Equal(a.Categories, b.Categories) && slices.Equal(a.Names, b.Names)
+}
+
+// StreamRead is one read of a stream, from its first event on. It belongs to one
+// goroutine.
+type StreamRead struct {
+	history      *History
+	stream       event.Stream
+	got          []place
+	whole        bool
+	began, ended time.Duration
+}
+
+// BeginRead notes that a stream is about to be read, forward and without a limit.
+func (h *History) BeginRead(s event.Stream) *StreamRead {
+	r := &StreamRead{history: h, stream: s, began: h.now()}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reads = append(h.reads, r)
+	return r
+}
+
+// Got notes an event that the read has yielded.
+func (r *StreamRead) Got(e event.Recorded) { r.got = append(r.got, Note(e).place()) }
+
+// End notes that the read is over. Without an error it has seen the whole
+// stream.
+func (r *StreamRead) End(err error) {
+	r.history.mu.Lock()
+	defer r.history.mu.Unlock()
+	r.whole, r.ended = err == nil, r.history.now()
+}
+
+// ReadStream reads a stream and notes what it yields.
+func (h *History) ReadStream(ctx context.Context, store eventstore.Store, s event.Stream) error {
+	r := h.BeginRead(s)
+	for e, err := range store.ReadStream(ctx, s, eventstore.StreamQuery{}) {
+		if err != nil {
+			r.End(err)
+			return err
+		}
+		r.Got(e)
+	}
+	r.End(nil)
+	return nil
 }

@@ -2,5 +2,5 @@
 
 package sabotage
 
-// DropConflicts: an append inserts with ON CONFLICT DO NOTHING, and counts on that.
+// DropConflicts means that an append inserts with ON CONFLICT DO NOTHING, and counts on that.
 const DropConflicts = false

@@ -2,5 +2,5 @@
 
 package sabotage
 
-// NewIDs: an append without an answer is sent again with new event ids.
+// NewIDs means that an append without an answer is sent again with new event ids.
 const NewIDs = false

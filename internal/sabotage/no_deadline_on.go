@@ -2,5 +2,5 @@
 
 package sabotage
 
-// NoDeadline: calls have no deadline of their own.
+// NoDeadline means that calls have no deadline of their own.
 const NoDeadline = true

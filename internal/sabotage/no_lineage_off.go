@@ -2,5 +2,5 @@
 
 package sabotage
 
-// NoLineage: a checkpoint is used with whatever history the store has.
+// NoLineage means that a checkpoint is used with whatever history the store has.
 const NoLineage = false

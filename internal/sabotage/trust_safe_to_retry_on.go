@@ -2,5 +2,5 @@
 
 package sabotage
 
-// TrustSafeToRetry: pgconn.SafeToRetry decides whether an append without an answer was stored.
+// TrustSafeToRetry means that pgconn.SafeToRetry decides whether an append without an answer was stored.
 const TrustSafeToRetry = true

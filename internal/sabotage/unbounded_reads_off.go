@@ -2,5 +2,5 @@
 
 package sabotage
 
-// UnboundedReads: reads hold everything that there is in memory.
+// UnboundedReads means that reads hold everything that there is in memory.
 const UnboundedReads = false

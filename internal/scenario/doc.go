@@ -7,6 +7,7 @@
 //	make fault
 //	make fault SCENARIOFLAGS='-scenario.time=10m'
 //	make fault SCENARIOFLAGS='-scenario.seed=7'
+//	make sabotage
 //
 // TestFaultAmbiguousCommit makes 2000 appends for each eight seconds of that, and
 // takes about half a minute for them. Its disk fails only where strace is

@@ -19,6 +19,9 @@ import (
 const (
 	racers  = 50
 	contest = 6 // streams that they race for
+	// longRead is the version from which on a stream is not read whole any more,
+	// because the history keeps what each read yields.
+	longRead = 2000
 )
 
 // race lets all racers start at once, and returns when all have an answer. Each
@@ -112,6 +115,13 @@ func contend(t *testing.T, ctx context.Context, h *oracle.History, stores []*pos
 				versions[e.Stream] = e.Version
 			}
 		}
+		if s := stream(r.Uint64N(contest)); versions[s] < longRead {
+			reading.Go(func() {
+				if err := h.ReadStream(ctx, stores[rounds%2], s); err != nil {
+					t.Errorf("read %s: %v", s, err)
+				}
+			})
+		}
 		race(t, ctx, h, stores, r, rivals(versions, 30*(rounds%4))) // from none to almost all exact
 	}
 	close(raced)
@@ -119,9 +129,8 @@ func contend(t *testing.T, ctx context.Context, h *oracle.History, stores []*pos
 	t.Logf("%d rounds of %d racers", rounds, racers)
 }
 
-// Many appends race for few streams, from two processes. What the oracle checks
-// of each stream is all that a search for an order of the history could find:
-// the versions fix it.
+// Many appends race for few streams, from two processes, and reads of the streams
+// race with them. There is an order that explains what all were answered.
 func TestFaultConcurrentAppends(t *testing.T) {
 	t.Parallel()
 	url, ctx, h := postgrestest.URL(t), bounded(t, *timeFlag), oracle.New()

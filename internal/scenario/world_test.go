@@ -3,7 +3,7 @@ package scenario_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
+
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -107,11 +107,6 @@ func newWorld(t *testing.T, server *devenv.Server) *world {
 	})
 	return w
 }
-
-// patient retries for as long as a server is away here.
-var patient = worker.Retry{Attempts: 1000, Base: 10 * time.Millisecond, Cap: 200 * time.Millisecond}
-
-var silent = slog.New(slog.DiscardHandler) // that a server is away is expected
 
 type noted struct{ N int }
 

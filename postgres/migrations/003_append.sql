@@ -61,6 +61,16 @@ DECLARE
     last   bigint;
     closed boolean;
 BEGIN
+    -- First the stream, then the ids: whoever is refused for what the stream has by
+    -- now, and sent these events before, finds them if it was they that it has.
+    SELECT e.version, e.closes
+    INTO at_version, closed
+    FROM {{schema}}.events e
+    WHERE e.category = in_category
+      AND e.stream_id = in_stream_id
+    ORDER BY e.version DESC
+    LIMIT 1;
+
     SELECT count(*),
            count(*) FILTER (WHERE e.name = g.name
                               AND e.schema_version = g.schema_version
@@ -91,13 +101,6 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT e.version, e.closes
-    INTO at_version, closed
-    FROM {{schema}}.events e
-    WHERE e.category = in_category
-      AND e.stream_id = in_stream_id
-    ORDER BY e.version DESC
-    LIMIT 1;
     at_version := coalesce(at_version, 0);
     outcome := CASE
                    WHEN closed THEN 'closed'
