@@ -37,6 +37,22 @@ func WithVersion(v string) Option {
 	return func(a *app) { a.version = v }
 }
 
+// WithSnapshots has verify compare the snapshots of a category with the folds of
+// their events. It takes the types of the program, so a service gives its own:
+//
+//	cli.WithSnapshots("order", orders.VerifySnapshot)
+//
+// Default: of a snapshot only its checksum, and the event that it ends with, are
+// compared.
+func WithSnapshots(category string, verify func(ctx context.Context, id string) (bool, error)) Option {
+	return func(a *app) {
+		if a.snapshots == nil {
+			a.snapshots = map[string]func(context.Context, string) (bool, error){}
+		}
+		a.snapshots[category] = verify
+	}
+}
+
 const defaultTimeout = 30 * time.Second
 
 // app is the state of one command tree: what the options say, then the flags.
@@ -50,6 +66,8 @@ type app struct {
 	schema      schemaFlag
 	output      choiceFlag
 	timeout     durationFlag
+
+	snapshots map[string]func(ctx context.Context, id string) (bool, error) // by category
 
 	secrets []string // never to be printed; filled when a pool is opened
 }
@@ -79,11 +97,11 @@ func New(opts ...Option) *cobra.Command {
 	}
 	flags.Var(&a.schema, "schema", "Postgres schema that Annals lives in")
 	flags.Var(&a.output, "output", "table or json, one object a line")
-	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify has none unless it is given")
+	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify and rewind have none unless it is given")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.choices, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	streams := a.group("stream", "Look at streams")
 	streams.AddCommand(a.streamList(), a.streamShow())
-	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
+	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.rewind(), a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
 	return root
 }
 

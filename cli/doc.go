@@ -11,9 +11,9 @@
 //	root.AddCommand(cli.New(cli.WithPool(openPool), cli.WithSchema("orders")))
 //	os.Exit(cli.Execute(ctx, root))
 //
-// Commands: migrate, roles, doctor, verify, stream ls, stream show, log, export,
-// import, version. Without WithPool the database is the one of --database-url, else of the environment variable
-// DATABASE_URL.
+// Commands: migrate, roles, doctor, rewind, verify, stream ls, stream show, log,
+// export, import, version. Without WithPool the database is the one of
+// --database-url, else of the environment variable DATABASE_URL.
 //
 // # Output
 //

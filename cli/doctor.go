@@ -40,7 +40,10 @@ func (r findingRecord) line() string {
 }
 
 func (a *app) doctor() *cobra.Command {
-	var privileges bool
+	var (
+		privileges       bool
+		elsewhere, relay string
+	)
 	roles := namesFlag{check: func(name string) error {
 		if !slices.Contains(serviceRoles, name) {
 			return errors.New("want " + strings.Join(serviceRoles, " or "))
@@ -50,8 +53,11 @@ func (a *app) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what breaks promises, or soon will",
-		Long: `Look for what breaks promises, or soon will: settings of the server and the schema, vacuum, and
-transactions that keep readers waiting. The exit code is 1 if anything is found.
+		Long: `Look for what breaks promises, or soon will: settings of the server and the schema, vacuum,
+transactions that keep readers waiting, and readers that were given events which the store has lost, with the
+ways on. The exit code is 1 if anything is found.
+
+--elsewhere is a second database, which keeps checkpoints of readers of this log, in the same --schema.
 
 With --privileges it also tries, with the credentials that it was given, what a service must not be able to
 do, such as to change an event or to move the sequence. So give it those of the service. Nothing is changed
@@ -64,6 +70,16 @@ even when an attempt succeeds. --role says what the duties of the service are.`,
 				{"vacuum", func(ctx context.Context, db *postgres.DB) error { return db.CheckVacuum(ctx) }},
 				{"delays", delays},
 			}
+			var other *postgres.DB
+			if elsewhere != "" {
+				keeper, done, err := a.keeper(ctx, elsewhere)
+				if err != nil {
+					return err
+				}
+				defer done()
+				other = keeper
+			}
+			sections = append(sections, section{"readers", readers(other, relay)})
 			if privileges || len(roles.names) > 0 {
 				sections = append(sections, section{"privileges", func(ctx context.Context, db *postgres.DB) error {
 					var duties []postgres.Role
@@ -76,6 +92,8 @@ even when an attempt succeeds. --role says what the duties of the service are.`,
 			return a.examine(ctx, cmd, sections)
 		}),
 	}
+	cmd.Flags().StringVar(&elsewhere, "elsewhere", "", "connection string of a database that keeps checkpoints of readers of this log")
+	cmd.Flags().StringVar(&relay, "relay", "main", "relay that fills the topics which readers read")
 	cmd.Flags().BoolVar(&privileges, "privileges", false, "try what the role of these credentials must not be able to do")
 	cmd.Flags().Var(&roles, "role", "duties of the service: read, append, work, import (default append,work); implies --privileges")
 	return cmd

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/postgres"
 )
 
@@ -90,7 +91,7 @@ func (a *app) verifyStore(ctx context.Context, cmd *cobra.Command, elsewhere str
 		return a.explain(opening, err)
 	}
 	defer done()
-	v := postgres.Verification{}
+	v := postgres.Verification{Snapshot: a.verifySnapshot}
 	if elsewhere != "" {
 		keeper, done, err := a.keeper(opening, elsewhere)
 		if err != nil {
@@ -121,11 +122,25 @@ func (a *app) verifyStore(ctx context.Context, cmd *cobra.Command, elsewhere str
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%d findings are not shown\n", told.Findings-maxFindings)
 	}
 	summary := fmt.Sprintf("%s of %s up to position %d, %s", counted(told.Events, "event"), counted(told.Streams, "stream"), told.UpTo, counted(told.Checkpoints, "checkpoint"))
+	if told.Snapshots > 0 {
+		summary += ", " + counted(told.Snapshots, "snapshot")
+	}
 	if told.Findings == 0 {
 		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "verified %s: all as it should be\n", summary)
 		return err
 	}
 	return fmt.Errorf("verify: %s in %s", counted(told.Findings, "finding"), summary)
+}
+
+// verifySnapshot leaves snapshots of categories that nobody has named to their
+// checksums.
+func (a *app) verifySnapshot(ctx context.Context, s event.Stream) error {
+	verify, ok := a.snapshots[s.Category]
+	if !ok {
+		return nil
+	}
+	_, err := verify(ctx, s.ID)
+	return err
 }
 
 // counted is a number with its noun.

@@ -27,6 +27,8 @@ const (
 	FaultIndex Fault = "index"
 	// FaultGiven: the log is not what a reader was given.
 	FaultGiven Fault = "given"
+	// FaultSnapshot: a snapshot is not what the events of its stream make.
+	FaultSnapshot Fault = "snapshot"
 	// FaultAhead: a reader is ahead of the log.
 	FaultAhead Fault = "ahead"
 )
@@ -48,6 +50,10 @@ type Verification struct {
 	// Elsewhere are stores that keep checkpoints of readers of this log, see
 	// worker.Join. Those in this store are always looked at.
 	Elsewhere []*DB
+	// Snapshot, if not nil, compares the snapshot of a stream with the fold of its
+	// events, which takes the types of the program: aggregate.Repository.VerifySnapshot.
+	// It is called for snapshots that are sound otherwise.
+	Snapshot func(ctx context.Context, s event.Stream) error
 	// Progress, if not nil, is called from time to time with the share that is done,
 	// 0 to 1.
 	Progress func(done float64)
@@ -66,7 +72,7 @@ type Verified struct {
 
 // Verify reads the whole store and looks for damage: every event in the order of the
 // log, next to what readers were given, in the order of the streams, and next to
-// its checksum. It holds no more than a page,
+// its checksum; then every snapshot. It holds no more than a page,
 // and a digest for each checkpoint. Appends go on meanwhile. It changes nothing.
 //
 // It finds what happened to stored events by accident, and by hands that did not
@@ -77,7 +83,7 @@ type Verified struct {
 // The error says that it could not go on, not that something is damaged.
 func (d *DB) Verify(ctx context.Context, v Verification) (Verified, error) {
 	a := &auditor{db: d, Verification: v}
-	steps := []func(context.Context) error{a.begin, a.readLog, a.readStreams, a.readSums, a.conclude}
+	steps := []func(context.Context) error{a.begin, a.readLog, a.readStreams, a.readSums, a.readSnapshots, a.conclude}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return a.Verified, fmt.Errorf("verify schema %s: %w", d.schema, err)

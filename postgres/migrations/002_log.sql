@@ -28,6 +28,7 @@ CREATE FUNCTION {{schema}}.read_stream_v1(
     payload        bytea,
     metadata       bytea,
     closes         boolean,
+    checksum       bytea,
     recorded_at    timestamptz
 )
 LANGUAGE plpgsql VOLATILE
@@ -42,7 +43,7 @@ BEGIN
     IF backward THEN
         RETURN QUERY
         SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
-               e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
+               e.content_type, e.payload, e.metadata, e.closes, e.checksum, e.recorded_at
         FROM {{schema}}.events e
         WHERE e.category = in_category
           AND e.stream_id = in_stream_id
@@ -52,7 +53,7 @@ BEGIN
     ELSE
         RETURN QUERY
         SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
-               e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
+               e.content_type, e.payload, e.metadata, e.closes, e.checksum, e.recorded_at
         FROM {{schema}}.events e
         WHERE e.category = in_category
           AND e.stream_id = in_stream_id
@@ -222,6 +223,7 @@ CREATE FUNCTION {{schema}}.read_log_v1(
     payload        bytea,
     metadata       bytea,
     closes         boolean,
+    checksum       bytea,
     recorded_at    timestamptz
 )
 LANGUAGE plpgsql VOLATILE
@@ -236,7 +238,7 @@ BEGIN
     PERFORM {{schema}}.same_server(since) WHERE since IS NOT NULL;
     RETURN QUERY
     SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
-           e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
+           e.content_type, e.payload, e.metadata, e.closes, e.checksum, e.recorded_at
     FROM {{schema}}.events e
     WHERE e.position > after_position
     ORDER BY e.position
@@ -271,6 +273,7 @@ CREATE FUNCTION {{schema}}.read_log_where_v1(
     payload        bytea,
     metadata       bytea,
     closes         boolean,
+    checksum       bytea,
     recorded_at    timestamptz
 )
 LANGUAGE plpgsql VOLATILE
@@ -331,7 +334,7 @@ BEGIN
         LIMIT most
     )
     SELECT e.position, e.category, e.stream_id, e.version, e.event_id, e.name, e.schema_version,
-           e.content_type, e.payload, e.metadata, e.closes, e.recorded_at
+           e.content_type, e.payload, e.metadata, e.closes, e.checksum, e.recorded_at
     FROM found f
     JOIN {{schema}}.events e ON e.position = f.position
     ORDER BY f.position;

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/postgres"
+	"github.com/annals-go/annals/worker"
+)
+
+// rewindFlags are those of the command rewind.
+type rewindFlags struct {
+	to        numberFlag
+	elsewhere string
+	brokers   []string
+	relay     string
+	parts     []string
+	force     bool
+}
+
+func (a *app) rewind() *cobra.Command {
+	f := rewindFlags{to: numberFlag{most: maxPosition}}
+	cmd := &cobra.Command{
+		Use:   "rewind NAME",
+		Short: "Set a reader back that was given events which the store has lost",
+		Long: `Set a reader back that was given events which the store has lost, in a restore or a failover. NAME is that of
+its checkpoint, as annals doctor prints it. Stop the reader first.
+
+  annals rewind projection/totals --to 0      empty its read model before
+  annals rewind projection/totals --to 4711   restore its read model as it was at that position before
+  annals rewind projection/topics             for one that reads topics; empty its read model before
+  annals rewind relay/main --brokers HOST     the relay publishes again what has come in place of the lost events
+
+It is refused if nothing has diverged, unless --force is given. With --elsewhere the checkpoint is in another
+database than the log.`,
+		Args:         exactArgs(1, "one NAME, such as projection/totals"),
+		SilenceUsage: true,
+		RunE: a.patient(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			return a.rewindReader(ctx, cmd, args[0], f)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.Var(&f.to, "to", "position to set a reader of the log back to: 0, or one that annals doctor names")
+	flags.StringVar(&f.elsewhere, "elsewhere", "", "connection string of the database that keeps the checkpoint, if it is not that of the log")
+	flags.StringSliceVar(&f.brokers, "brokers", nil, "brokers whose topics the relay has filled, such as localhost:9092")
+	flags.StringVar(&f.relay, "relay", "main", "relay that fills the topics which the reader reads")
+	flags.StringSliceVar(&f.parts, "part", nil, "part of a topic that the reader has not begun to read, such as annals.order/0, so that it begins in the present history")
+	flags.BoolVar(&f.force, "force", false, "also if nothing has diverged")
+	return cmd
+}
+
+func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string, f rewindFlags) error {
+	db, done, err := a.store(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var store worker.Store[pgx.Tx] = db
+	keeper := db
+	if f.elsewhere != "" {
+		other, done, err := a.keeper(ctx, f.elsewhere)
+		if err != nil {
+			return err
+		}
+		defer done()
+		store, keeper = worker.Join(db, worker.Store[pgx.Tx](other)), other
+	}
+	marks, err := keeper.Checkpoint(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, readsLog := marks[logPart]
+	var told string
+	relay, isRelay := strings.CutPrefix(name, relayPrefix)
+	switch {
+	case len(marks) == 0 && len(f.parts) == 0:
+		return fmt.Errorf("rewind %s: there is no such checkpoint", name)
+	case isRelay:
+		told, err = rewindRelay(ctx, store, relay, f)
+	case readsLog && !cmd.Flags().Changed("to"):
+		return usage(fmt.Errorf("rewind %s: it reads the log: say with --to to which position", name))
+	case readsLog:
+		err = worker.Rewind(ctx, store, name, event.Position(f.to.value), f.force)
+		told = fmt.Sprintf("%s goes on behind position %d", name, f.to.value)
+	default:
+		told, err = rewindParts(ctx, db, keeper, name, f)
+	}
+	if err != nil {
+		return hint(err)
+	}
+	_, err = fmt.Fprintln(cmd.ErrOrStderr(), told)
+	return err
+}
+
+// hint adds what to do about a refusal.
+func hint(err error) error {
+	switch {
+	case errors.Is(err, worker.ErrNotDiverged):
+		return fmt.Errorf("%w (--force sets it back all the same)", err)
+	case errors.Is(err, worker.ErrFenced):
+		return fmt.Errorf("%w: stop the reader first", err)
+	}
+	return err
+}
+
+func rewindRelay(ctx context.Context, from bus.Outbox, name string, f rewindFlags) (string, error) {
+	if len(f.brokers) == 0 {
+		return "", usage(fmt.Errorf("rewind relay/%s: name its brokers with --brokers, so that its topics can be compared with the log", name))
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.ManualFlushing())
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	to, err := bus.NewRelay(from, kafka.NewPublisher(client), bus.WithName(name)).Rewind(ctx, f.force)
+	return fmt.Sprintf("relay/%s begins a history that shares everything up to position %d", name, to), err
+}
+
+func rewindParts(ctx context.Context, db, keeper *postgres.DB, name string, f rewindFlags) (string, error) {
+	lineage, err := relayLineage(ctx, db, f.relay)
+	if err != nil {
+		return "", err
+	}
+	if lineage == "" {
+		return "", usage(fmt.Errorf("rewind %s: there is no relay/%s, name the one that fills its topics with --relay", name, f.relay))
+	}
+	err = worker.RewindParts(ctx, keeper, name, lineage, f.force, f.parts...)
+	return fmt.Sprintf("%s goes on at the beginning of its topics", name), err
+}
