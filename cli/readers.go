@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/worker"
 )
@@ -84,7 +83,7 @@ func way(m postgres.StoredMark, err error) error {
 		return fmt.Errorf("%s: stop it, and run: annals rewind %s --brokers HOST:PORT", what, m.Name)
 	}
 	text := fmt.Sprintf("%s: stop it, empty its read model, and run: annals rewind %s --to 0", what, m.Name)
-	if back := m.Common(event.Position(diverged.From - 1)); back > 0 {
+	if back := m.Common(diverged.From - 1); back > 0 {
 		text += fmt.Sprintf("; or restore its read model as it was at position %d, and run it with --to %d", back, back)
 	}
 	return errors.New(text)

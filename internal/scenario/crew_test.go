@@ -332,7 +332,9 @@ func (tellingPublisher) Topics(_ context.Context, names ...string) (map[string]s
 }
 
 // Newest shows nothing: it is asked after a failover, and here is none.
-func (tellingPublisher) Newest(context.Context, string, func(int32, bus.Message) bool) error { return nil }
+func (tellingPublisher) Newest(context.Context, string, func(int32, bus.Message) bool) error {
+	return nil
+}
 
 func (p tellingPublisher) Publish(_ context.Context, messages []bus.Message) error {
 	for _, m := range messages {
