@@ -69,7 +69,7 @@ strace:
 #	TestFaultSabotageIsSeen                          6 s         the same
 .PHONY: fault
 fault: pgbouncer strace ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
-	$(GO) test -count=1 -run '^TestFault' $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
+	$(GO) test -count=1 -run '^TestFault' -timeout 1h $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
 
 .PHONY: sabotage
