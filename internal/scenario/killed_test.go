@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,9 @@ func crashPoints(t *testing.T) []string {
 				t.Fatal(err)
 			}
 			for _, m := range regexp.MustCompile(`crash\.At\("([a-z.]+)"\)`).FindAllSubmatch(text, -1) {
-				names = append(names, string(m[1]))
+				if name := string(m[1]); !strings.HasPrefix(name, "postgres.import.") { // which TestFaultImportIsResumed passes
+					names = append(names, name)
+				}
 			}
 		}
 	}

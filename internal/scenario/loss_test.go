@@ -2,7 +2,6 @@ package scenario_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
-	"github.com/annals-go/annals/internal/oracle"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -70,8 +68,8 @@ func lostOf(given, stored []place) []place {
 	return out
 }
 
-// judged lets the oracle look: of what the writer was told, only the given number
-// of events may be missing, and nothing else may be wrong.
+// judged lets the oracle look: of what the writer was told, only the given events
+// may be missing, and nothing else may be wrong.
 func (w *world) judged(lost []place) {
 	w.Helper()
 	pool := connect(w.T, w.server.URL, 2)
@@ -83,19 +81,10 @@ func (w *world) judged(lost []place) {
 	for _, p := range lost {
 		missing[p.ID] = true
 	}
-	seen := 0
-	for _, f := range w.history.Check(committed(w.T, pool)) {
-		var n int
-		switch _, err := fmt.Sscanf(f.Text, "and %d more", &n); {
-		case f.Check == oracle.Lost && err == nil:
-			seen += n
-		case f.Check == oracle.Lost:
-			seen++
-		default:
-			w.Errorf("the oracle says: %s", f)
-		}
+	if seen := w.history.Lose(func(id event.ID) bool { return missing[id] }); seen != len(missing) {
+		w.Errorf("%d acknowledged events are lost, want %d", seen, len(missing))
 	}
-	if seen != len(missing) {
-		w.Errorf("the oracle misses %d acknowledged events, want the %d that were lost", seen, len(missing))
+	for _, f := range w.history.Check(committed(w.T, pool)) {
+		w.Errorf("the oracle says: %s", f)
 	}
 }
