@@ -17,10 +17,11 @@ import (
 	"github.com/annals-go/annals/transfer"
 )
 
-// imports measures the import of a file that was checked, beside one COPY of the
-// same rows into a table with the same columns, keys and indexes, and no
-// trigger. A further row has the check too, as annals import does it. Each round
-// imports new streams; files and rows are made before the clock starts.
+// imports measures the import of a file that was checked, with the rights of the
+// role of imports, beside one COPY of the same rows into a table with the same
+// columns, keys and indexes, and no trigger. A further row has the check too, as
+// annals import does it. Each round imports new streams; files and rows are made
+// before the clock starts.
 func imports(events func(*lab) int, b bar) workload {
 	return workload{
 		name: "import/file-of-streams", unit: "events/s", measure: perSecond, bar: b,
@@ -34,7 +35,19 @@ func openImports(ctx context.Context, l *lab, events int) (_ *trial, err error) 
 		return nil, err
 	}
 	defer db.dropUnless(ctx, &err)
-	store, pool, err := db.annals(ctx, 2)
+	_, pool, err := db.annals(ctx, 2)
+	if err != nil {
+		return nil, err
+	}
+	store, dropRoles, err := db.as(ctx, postgres.RoleImport, 2)
+	if dropRoles != nil {
+		defer func() {
+			if err != nil {
+				db.drop(ctx)
+				dropRoles(ctx)
+			}
+		}()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +68,10 @@ func openImports(ctx context.Context, l *lab, events int) (_ *trial, err error) 
 	hand := &copySide{events: events, pool: raw}
 	return &trial{
 		sides: []side{{run: ours.run}, {run: hand.run}, {label: "check and import", ours: true, run: whole.run}},
-		close: func() { db.drop(ctx) },
+		close: func() {
+			db.drop(ctx)
+			dropRoles(ctx)
+		},
 		finish: func(ctx context.Context) ([]string, error) {
 			for _, t := range []struct {
 				pool  *pgxpool.Pool

@@ -108,6 +108,39 @@ func (d *database) annals(ctx context.Context, conns int, opts ...postgres.Optio
 	return postgres.New(pool, opts...), pool, nil
 }
 
+// as returns a store of the database whose connections have the rights of a role,
+// and what drops the roles again, when the database is gone.
+func (d *database) as(ctx context.Context, role postgres.Role, conns int) (*postgres.DB, func(context.Context), error) {
+	prefix := postgres.WithRolePrefix(d.name)
+	admin, err := d.pool(ctx, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := postgres.GrantRoles(ctx, admin, prefix); err != nil {
+		return nil, nil, err
+	}
+	drop := func(ctx context.Context) {
+		for _, r := range []postgres.Role{postgres.RoleRead, postgres.RoleAppend, postgres.RoleWork, postgres.RoleImport, postgres.RoleOwner} {
+			if name, err := postgres.RoleName(r, prefix); err == nil {
+				_ = d.lab.admin(context.WithoutCancel(ctx), "DROP ROLE IF EXISTS "+name)
+			}
+		}
+	}
+	name, err := postgres.RoleName(role, prefix)
+	if err != nil {
+		return nil, drop, err
+	}
+	cfg := admin.Config()
+	cfg.MaxConns = int32(min(conns, d.lab.conns))
+	cfg.ConnConfig.RuntimeParams["role"] = name
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, drop, err
+	}
+	d.pools = append(d.pools, pool)
+	return postgres.New(pool), drop, nil
+}
+
 // byHand creates a table and returns a pool of its own.
 func (d *database) byHand(ctx context.Context, conns int, table string) (*pgxpool.Pool, error) {
 	pool, err := d.pool(ctx, conns)
