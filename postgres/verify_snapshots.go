@@ -11,7 +11,8 @@ import (
 	"github.com/annals-go/annals/eventstore"
 )
 
-// kept pages by the key, with whether the log has the event that each ends with.
+// keptSQL pages by the key, with whether the log has the event that each ends with.
+// A page is short, because a snapshot may have 8 MiB.
 // Index: snapshots_pkey, events_version_key. Lock: none.
 const keptSQL = `
 SELECT s.category, s.stream_id, s.fingerprint, s.format, s.version, s.position, s.event_id, s.content_type, s.state, s.checksum,
@@ -25,7 +26,7 @@ SELECT s.category, s.stream_id, s.fingerprint, s.format, s.version, s.position, 
 FROM {{schema}}.snapshots s
 WHERE (s.category, s.stream_id, s.fingerprint) > ($1, $2, $3)
 ORDER BY s.category, s.stream_id, s.fingerprint
-LIMIT 100`
+LIMIT 8`
 
 // readSnapshots looks at every snapshot.
 func (a *auditor) readSnapshots(ctx context.Context) error {

@@ -51,14 +51,17 @@ func (a *auditor) readStreams(ctx context.Context) error {
 func (a *auditor) keysAfter(ctx context.Context, last key) ([]key, error) {
 	// QueryExecModeExec plans anew for each page: a plan from the time when the table
 	// was empty would sort it.
+	ctx, cancel := a.db.limit(ctx)
+	defer cancel()
 	rows, err := a.db.pool.Query(ctx, a.db.sql(keysSQL), pgx.QueryExecModeExec, last.Category, last.ID, int64(last.version), int64(a.UpTo), keysPage)
 	if err != nil {
-		return nil, err
+		return nil, late(ctx, err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (k key, err error) {
+	page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k key, err error) {
 		err = row.Scan(&k.Category, &k.ID, (*int64)(&k.version), (*int64)(&k.position), &k.closes)
 		return k, err
 	})
+	return page, late(ctx, err)
 }
 
 // key compares an event with the one before it.
