@@ -29,9 +29,7 @@ func (a *app) pool(ctx context.Context) (*pgxpool.Pool, func(), error) {
 		done()
 		return nil, nil, fmt.Errorf("open pool: %w", errAmbiguous)
 	}
-	if p := config.ConnConfig.Password; p != config.ConnConfig.User && p != config.ConnConfig.Database && p != config.ConnConfig.Host {
-		a.keepSecret(p) // else it is the name of something that is no secret
-	}
+	a.keepPassword(config)
 	if err := pool.Ping(ctx); err != nil {
 		done()
 		if !errors.As(err, new(*pgconn.ConnectError)) { // which report gives these words
@@ -46,6 +44,13 @@ func (a *app) pool(ctx context.Context) (*pgxpool.Pool, func(), error) {
 func (a *app) keepSecret(s string) {
 	if len(s) >= 4 {
 		a.secrets = append(a.secrets, s)
+	}
+}
+
+// keepPassword takes no password that is the name of something that is no secret.
+func (a *app) keepPassword(config *pgxpool.Config) {
+	if p := config.ConnConfig.Password; p != config.ConnConfig.User && p != config.ConnConfig.Database && p != config.ConnConfig.Host {
+		a.keepSecret(p)
 	}
 }
 
@@ -64,6 +69,11 @@ func (a *app) openPool(ctx context.Context) (*pgxpool.Pool, func(), error) {
 	if url == "" {
 		return nil, nil, usage(errNoDatabase)
 	}
+	return a.openURL(ctx, url)
+}
+
+// openURL opens a pool of the commands' own.
+func (a *app) openURL(ctx context.Context, url string) (*pgxpool.Pool, func(), error) {
 	a.keepSecret(url)
 	if ambiguous(url) {
 		return nil, nil, usage(errAmbiguous)

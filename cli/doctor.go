@@ -141,13 +141,10 @@ func (a *app) examine(ctx context.Context, cmd *cobra.Command, sections []sectio
 			break
 		}
 	}
-	switch found {
-	case 0:
+	if found == 0 {
 		return nil
-	case 1:
-		return errors.New("doctor: 1 finding")
 	}
-	return fmt.Errorf("doctor: %d findings", found)
+	return fmt.Errorf("doctor: %s", counted(int64(found), "finding"))
 }
 
 // each takes errors apart that were joined, and no others that hold several.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/annals-go/annals/event"
@@ -151,27 +150,17 @@ func counted(n int64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// keeper opens a second database of the same server settings as the first: one
-// that has checkpoints only.
+// keeper opens a second database: one that has checkpoints only.
 func (a *app) keeper(ctx context.Context, url string) (*postgres.DB, func(), error) {
-	a.keepSecret(url)
-	if ambiguous(url) {
-		return nil, nil, usage(errAmbiguous)
-	}
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil || !plainKeys(config) {
-		return nil, nil, usage(errUnreadable)
-	}
-	a.keepSecret(config.ConnConfig.Password)
-	config.MaxConns = 2
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, done, err := a.openURL(ctx, url)
 	if err != nil {
 		return nil, nil, err
 	}
+	a.keepPassword(pool.Config())
 	db := postgres.New(pool, postgres.WithSchema(string(a.schema)))
 	if err := db.Check(ctx); err != nil {
-		pool.Close()
+		done()
 		return nil, nil, fmt.Errorf("--elsewhere: %w", err)
 	}
-	return db, pool.Close, nil
+	return db, done, nil
 }

@@ -16,10 +16,13 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
+// markColumns is what scanMark expects, in this order.
+const markColumns = `part, position, source, next_offset, parts, lineage, server, digest, trail, revision`
+
 // Index of all: checkpoints_pkey.
 const (
 	checkpointSQL = `
-SELECT part, position, source, next_offset, parts, lineage, server, digest, trail, revision
+SELECT ` + markColumns + `
 FROM {{schema}}.checkpoints
 WHERE name = $1`
 
@@ -30,7 +33,7 @@ ON CONFLICT DO NOTHING`
 
 	// Lock: the row of the mark, until the end of the transaction.
 	lockMarkSQL = `
-SELECT part, position, source, next_offset, parts, lineage, server, digest, trail, revision
+SELECT ` + markColumns + `
 FROM {{schema}}.checkpoints
 WHERE name = $1
   AND part = $2
@@ -180,14 +183,15 @@ func (d *DB) writeMarks(ctx context.Context, tx pgx.Tx, name string, marks worke
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-func scanMark(row pgx.Row) (string, worker.Mark, error) {
+// scanMark reads markColumns, and what comes behind them into more.
+func scanMark(row pgx.Row, more ...any) (string, worker.Mark, error) {
 	var (
 		part          string
 		m             worker.Mark
 		at            int64
 		digest, trail []byte
 	)
-	err := row.Scan(&part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision)
+	err := row.Scan(append([]any{&part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision}, more...)...)
 	m.Position, m.Trail = event.Position(at), worker.Trail(trail)
 	copy(m.Digest[:], digest)
 	return part, m, err

@@ -6,13 +6,12 @@ import (
 	"iter"
 	"time"
 
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
 )
 
 // marksSQL pages by the key. Index: checkpoints_pkey. Lock: none.
 const marksSQL = `
-SELECT name, part, position, source, next_offset, parts, lineage, server, digest, trail, revision, updated_at
+SELECT ` + markColumns + `, name, updated_at
 FROM {{schema}}.checkpoints
 WHERE (name, part) > ($1, $2)
 ORDER BY name, part
@@ -61,16 +60,11 @@ func (d *DB) marksAfter(ctx context.Context, last StoredMark) ([]StoredMark, err
 	defer rows.Close()
 	var page []StoredMark
 	for rows.Next() {
-		var (
-			m             StoredMark
-			at            int64
-			digest, trail []byte
-		)
-		if err := rows.Scan(&m.Name, &m.Part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision, &m.UpdatedTime); err != nil {
+		var m StoredMark
+		if m.Part, m.Mark, err = scanMark(rows, &m.Name, &m.UpdatedTime); err != nil {
 			return nil, err
 		}
-		m.Position, m.Trail, m.UpdatedTime = event.Position(at), worker.Trail(trail), m.UpdatedTime.UTC()
-		copy(m.Digest[:], digest)
+		m.UpdatedTime = m.UpdatedTime.UTC()
 		page = append(page, m)
 	}
 	return page, rows.Err()
