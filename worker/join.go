@@ -15,12 +15,19 @@ import (
 // set back stops with a *DivergedError, and one whose read model was goes on
 // from where that stands now.
 func Join[Tx any](log eventstore.Log, models Store[Tx]) Store[Tx] {
-	return joined[Tx]{log, models}
+	return joined[Tx]{log, models, models}
 }
 
 type joined[Tx any] struct {
 	eventstore.Log
+	keeper
 	models Store[Tx]
+}
+
+// keeper is what the read models' store does for itself.
+type keeper interface {
+	Terms
+	Parking
 }
 
 // Listen implements eventstore.Listener as far as the log does.
@@ -60,17 +67,22 @@ func (j joined[Tx]) Checkpoint(ctx context.Context, name string) (Checkpoint, er
 	return c, err
 }
 
-func (j joined[Tx]) SaveCheckpoint(ctx context.Context, name string, marks Checkpoint) error {
-	c := make(Checkpoint, len(marks))
-	for part, m := range marks {
-		c[part] = outbound(m)
-	}
-	return j.models.SaveCheckpoint(ctx, name, c)
+func (j joined[Tx]) Save(ctx context.Context, name string, term Term, w Write) error {
+	return j.models.Save(ctx, name, term, outboundWrite(w))
 }
 
-func (j joined[Tx]) Advance(ctx context.Context, name, part string, fn func(ctx context.Context, tx Tx, at Mark) (Mark, error)) error {
-	return j.models.Advance(ctx, name, part, func(ctx context.Context, tx Tx, at Mark) (Mark, error) {
-		m, err := fn(ctx, tx, inbound(at))
-		return outbound(m), err
+func outboundWrite(w Write) Write {
+	marks := make(Checkpoint, len(w.Marks))
+	for part, m := range w.Marks {
+		marks[part] = outbound(m)
+	}
+	w.Marks = marks
+	return w
+}
+
+func (j joined[Tx]) Advance(ctx context.Context, name string, term Term, part string, fn func(ctx context.Context, tx Tx, at Mark) (Write, error)) error {
+	return j.models.Advance(ctx, name, term, part, func(ctx context.Context, tx Tx, at Mark) (Write, error) {
+		w, err := fn(ctx, tx, inbound(at))
+		return outboundWrite(w), err
 	})
 }

@@ -57,7 +57,7 @@ func Rewind(ctx context.Context, store LogStore, name string, to event.Position,
 	if to > 0 {
 		back.Lineage, back.Server = l.String(), l.Now().Server
 	}
-	if err := store.SaveCheckpoint(ctx, name, Checkpoint{"": back}); err != nil {
+	if err := store.Save(ctx, name, Term{}, Write{Marks: Checkpoint{"": back}}); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -132,7 +132,7 @@ func RewindParts(ctx context.Context, store Checkpoints, name, lineage string, f
 	if !force {
 		return fail(ErrNotDiverged)
 	}
-	if err := store.SaveCheckpoint(ctx, name, c); err != nil {
+	if err := store.Save(ctx, name, Term{}, Write{Marks: c}); err != nil {
 		return fail(err)
 	}
 	return nil

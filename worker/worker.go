@@ -32,11 +32,10 @@ import (
 	"fmt"
 
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/eventstore"
 )
 
-// ErrFenced says that somebody else has moved the mark since it was read. Nothing was
-// changed; read it again.
+// ErrFenced says that somebody else has moved the mark since it was read, or was
+// given the term. Nothing was changed; read it again.
 var ErrFenced = errors.New("checkpoint was moved by another worker")
 
 // Mark is how far one part has been read.
@@ -60,38 +59,23 @@ type Mark struct {
 	// it came there: what a history is compared by.
 	Digest Digest
 	Trail  Trail
+	// Claim is what a worker has begun behind the mark, if it said so: see Claim.
+	Claim Claim
+	// Epoch is that of the term under which the mark was written, 0: none. Only a
+	// store changes it, and never to a lower one.
+	Epoch int64
 	// Revision grows with each write of the mark. Only a store changes it.
 	Revision int64
 }
 
-// Checkpoint holds the marks of all parts of one reader. A part without a mark
-// has not been read.
-type Checkpoint map[string]Mark
-
-// Checkpoints keeps the checkpoints of readers that apply their effects
-// elsewhere, such as a relay. It is safe for concurrent use.
-type Checkpoints interface {
-	// Checkpoint returns the marks of the named reader; an empty map if it has none.
-	Checkpoint(ctx context.Context, name string) (Checkpoint, error)
-	// SaveCheckpoint writes the given marks, all or none. Each must have the
-	// Revision that the stored mark has (0: none is stored), else nothing is
-	// written and the error matches ErrFenced. A mark that names a Server which the
-	// store has been, and is no more, is not written either: that is
-	// eventstore.ErrOtherServer.
-	SaveCheckpoint(ctx context.Context, name string, marks Checkpoint) error
-}
-
-// Store is a log with checkpoints beside it, and with transactions of type Tx
-// in which a read model and its mark change together.
-type Store[Tx any] interface {
-	eventstore.Log
-	Checkpoints
-	// Advance runs fn in a transaction that holds the mark of one part: no
-	// other Advance of the same name and part runs meanwhile, in any process.
-	// The mark that fn returns is written, with the next revision, in the same
-	// transaction, under the conditions of SaveCheckpoint. If fn returns an error, all
-	// is rolled back and the error is returned as it is.
-	Advance(ctx context.Context, name, part string, fn func(ctx context.Context, tx Tx, at Mark) (Mark, error)) error
+// Claim says that a worker has begun with the events between the mark and a
+// position. It is written before they are applied, and taken back together with
+// what they effect: one that is still there afterwards stands for a worker that
+// has ended meanwhile, and was perhaps ended by one of them.
+type Claim struct {
+	To     event.Position
+	Events int // how many there are, at least 1; 0: there is no claim
+	Times  int // how often it was begun with them
 }
 
 // Source is a partitioned copy of the log that delivers its events, such as a
@@ -110,7 +94,9 @@ type Source interface {
 
 // Sink takes what a Source delivers.
 type Sink interface {
-	Checkpoint(ctx context.Context) (Checkpoint, error)
+	// Begin returns the checkpoint, before the source delivers from the given parts.
+	// Whatever had them before is fenced: they are the source's to give.
+	Begin(ctx context.Context, parts ...string) (Checkpoint, error)
 	// Deliver returns when the delivery has taken effect and its mark is stored.
 	Deliver(ctx context.Context, d Delivery) error
 }
