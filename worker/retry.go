@@ -2,11 +2,9 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 )
 
@@ -24,6 +22,16 @@ type Retry struct {
 	Base time.Duration
 	// Cap is the longest wait. Default 10 s.
 	Cap time.Duration
+	// Kills is how often the process may end while one event is applied before the
+	// event is parked. Default 3.
+	Kills int
+	// Budget is how much load retries may add, as a share of the load there was.
+	// More than 0, at most 1. Default 0.1.
+	Budget float64
+	// Classify classifies the errors of handlers that are not marked; Unclassified
+	// leaves one to the defaults, by which it is transient. nil: the defaults. It is
+	// called from several goroutines at once.
+	Classify func(err error) Class
 }
 
 // The defaults of Retry: ten attempts within about half a minute.
@@ -44,24 +52,6 @@ func (r Retry) Validate() error {
 		return fmt.Errorf("retry: Cap is %v, want at least 0", r.Cap)
 	}
 	return nil
-}
-
-type permanent struct{ error }
-
-func (p permanent) Unwrap() error { return p.error }
-
-// Permanent marks err as one that a retry cannot mend. It returns nil for nil.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return permanent{err}
-}
-
-// IsPermanent reports whether err, or one it wraps, was marked by Permanent.
-func IsPermanent(err error) bool {
-	var p permanent
-	return errors.As(err, &p)
 }
 
 // Do calls fn until it returns nil, an error that is not retried, or the
@@ -102,14 +92,4 @@ func (r Retry) Wait(n int) time.Duration {
 		top = min(most, base<<(n-1))
 	}
 	return rand.N(top + 1)
-}
-
-// Safely calls fn and turns a panic of it into a permanent error with the stack.
-func Safely(fn func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = Permanent(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
-	return fn()
 }
