@@ -96,7 +96,7 @@ func TestPanicsBecomeErrors(t *testing.T) {
 			"panic: poison":            func() error { panic("poison") },
 			"panic: two lines and all": func() error { panic("two\nlines\r\nand\rall") },
 			"panic: EOF":               func() error { panic(io.EOF) },
-			"panic: panic called with nil argument (use GODEBUG=panicnil=1 to disable)": func() error { panic(nil) }, //nolint:govet // on purpose
+			"panic: panic called with nil argument": func() error { panic(nil) }, //nolint:govet // on purpose
 		} {
 			err := call(fn)
 			p, ok := errors.AsType[*PanicError](err)
