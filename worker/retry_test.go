@@ -69,20 +69,6 @@ func TestRetryStops(t *testing.T) {
 	})
 }
 
-func TestSafely(t *testing.T) {
-	t.Parallel()
-	err := worker.Safely(func() error { panic("poison") })
-	if !worker.IsPermanent(err) || !strings.HasPrefix(err.Error(), "panic: poison\ngoroutine ") {
-		t.Errorf("Safely = %v, want a permanent error with the stack", err)
-	}
-	if err := worker.Safely(func() error { return errWork }); err != errWork { //nolint:errorlint // as it is
-		t.Errorf("Safely = %v, want %v as it is", err, errWork)
-	}
-	if worker.Permanent(nil) != nil || worker.IsPermanent(nil) || worker.IsPermanent(errWork) {
-		t.Error("Permanent marks what it was not given")
-	}
-}
-
 func TestRetryWaitHasFullJitterAndACap(t *testing.T) {
 	t.Parallel()
 	r := worker.Retry{Base: 100, Cap: 1000}
