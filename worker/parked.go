@@ -108,6 +108,7 @@ type Audit struct {
 type ParkedQuery struct {
 	Name  string
 	Part  *string // nil: all
+	Key   string  // "": all
 	State State   // "": any
 	After Key     // the keys behind it, in the order of part and key
 	Limit int     // the most; 0: 1000

@@ -40,7 +40,7 @@ type run struct {
 	to     *event.Position // nil: for ever
 	stores Classifier      // the store, if it is one
 	pages  *pages
-	budget budget // of retries, shared by the segments
+	budget *budget // of retries, shared by the segments
 	mu     sync.Mutex
 	at     map[string]event.Position // how far segments are known to be; under mu
 	kick   chan struct{}             // makes the crew look around at once
@@ -65,7 +65,7 @@ type tenure struct {
 	trusted atomic.Int64 // UnixNano until which the lease runs at least
 	stop    context.CancelFunc
 	ended   chan struct{}
-	err     error // when ended
+	err     error  // when ended
 	why     string // it ended
 	seg     *segment
 }

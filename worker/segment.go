@@ -26,15 +26,16 @@ type segment struct {
 	held  map[string]*Parked
 	fair  time.Time // no parked key before this time, while there is other work
 
-	size    int       // the most events of the next batch
-	suspect Claim     // what a worker before this one has begun and not ended
-	proven  bool      // a batch has taken effect since the term began
-	tally   tally     // how many keys fail
-	applied int       // events that took effect, to tell whether the fault is a key's
+	size    int            // the most events of the next batch
+	suspect Claim          // what a worker before this one has begun and not ended
+	proven  bool           // a batch has taken effect since the term began
+	tally   tally          // how many keys fail
+	applied int            // events that took effect, to tell whether the fault is a key's
 	tried   map[string]int // what applied was when a key was tried last
-	pauses  int       // in a row
-	paused  time.Time // since when
+	pauses  int            // in a row
+	paused  time.Time      // since when
 
+	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
 	mu        sync.Mutex
 	state     Report

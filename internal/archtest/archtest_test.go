@@ -22,7 +22,7 @@ var allowed = map[string]string{
 	"eventstore": "event",
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore internal/sabotage",
-	"projection": "codec event eventstore worker internal/crash",
+	"projection": "codec event worker internal/crash internal/sabotage",
 	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
