@@ -105,20 +105,19 @@ func (s *segment) hold(in *intake, e event.Recorded, class Class, err error) {
 	p := &Parked{Key: s.key(e), Since: now, Attempts: 1, First: int64(e.Position)}
 	s.note(p, class, err, now)
 	in.parking[p.Key.Key] = p
-	s.tried[p.Key.Key] = s.applied
 }
 
 // note writes down an attempt that has failed, and whether there is another one.
 func (s *segment) note(p *Parked, class Class, err error, now time.Time) {
 	text, stack := explain(err)
 	p.Error, p.Stack, p.Version = text, stack, s.Version
-	p.History = append(p.History, Attempt{now, text, s.Version})
+	p.History = append(p.History, Attempt{now, cut(text, MaxHistoryError), s.Version})
 	p.History = p.History[max(0, len(p.History)-MaxHistory):]
 	p.State = Retrying
 	if class == ClassPermanent || p.Attempts >= s.Retry.Attempts {
 		p.State = Waiting
 	}
-	p.Next = now.Add(s.Retry.Wait(p.Attempts))
+	p.Next = now.Add(s.Retry.Wait(max(p.Attempts, len(p.History))))
 	s.tell(func(r *Report) { r.Error, r.Time = text, now })
 }
 
@@ -126,21 +125,27 @@ func (s *segment) classify(err error) Class { return s.Retry.class(err, s.stores
 
 // explain returns what is to be kept of an error: its text, and the stack of a panic.
 func explain(err error) (text, stack string) {
+	var e *EventError
+	if errors.As(err, &e) {
+		err = e.Err // which one of a batch it was means nothing later
+	}
 	var p *PanicError
 	if errors.As(err, &p) {
 		stack = string(p.Stack)
 	}
-	return cut(err.Error()), cut(stack)
+	return cut(err.Error(), MaxError), cut(stack, MaxError)
 }
 
-// cut shortens a text to MaxError bytes of valid text.
-func cut(s string) string {
+// cut makes a text valid, and shortens it to a number of bytes.
+func cut(s string, most int) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-	for len(s) > MaxError {
-		_, size := utf8.DecodeLastRuneInString(s[:MaxError+1])
-		s = s[:MaxError+1-size]
+	if len(s) <= most {
+		return s
 	}
-	return s
+	for !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 // tidy makes a key one that every store can keep: as it is, or quoted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,22 +19,23 @@ type segment struct {
 	*run
 	term    Term
 	part    string
+	number  int           // of the segment
 	trusted *atomic.Int64 // UnixNano until which the lease runs at least; nil: somebody else decides
 
 	begun bool
 	mark  Mark           // as it is stored, and as a place in the log as it is now
 	from  event.Position // where the next page begins
-	held  map[string]*Parked
+	held  map[string]*held
 	fair  time.Time // no parked key before this time, while there is other work
+	spent time.Time // nor before this one: the budget of retries is spent
 
-	size    int            // the most events of the next batch
-	suspect Claim          // what a worker before this one has begun and not ended
-	proven  bool           // a batch has taken effect since the term began
-	tally   tally          // how many keys fail
-	applied int            // events that took effect, to tell whether the fault is a key's
-	tried   map[string]int // what applied was when a key was tried last
-	pauses  int            // in a row
-	paused  time.Time      // since when
+	size    int       // the most events of the next batch
+	suspect Claim     // what a worker before this one has begun and not ended
+	proven  bool      // a batch has taken effect since the term began
+	tally   tally     // how many keys fail
+	applied int       // events that took effect, to tell whether the fault is a key's
+	pauses  int       // in a row
+	paused  time.Time // since when
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -46,7 +48,8 @@ type segment struct {
 const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
-	return &segment{run: w, term: term, part: part, trusted: trusted, size: w.Batch, tried: map[string]int{}}
+	number := max(0, slices.Index(SegmentNames(w.Segments), part))
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, size: w.Batch}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -81,22 +84,22 @@ func (s *segment) begin(ctx context.Context) error {
 
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
-	held := map[string]*Parked{}
-	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 1000}
+	all := map[string]*held{}
+	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 200}
 	for {
 		page, err := s.Store.Parked(ctx, q)
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			held[page[i].Key.Key] = &page[i]
-			q.After = page[i].Key
+		for _, p := range page {
+			all[p.Key.Key] = asHeld(p)
+			q.After = p.Key
 		}
 		if len(page) < q.Limit {
 			break
 		}
 	}
-	s.held, s.begun = held, true
+	s.held, s.begun = all, true
 	if !s.proven {
 		s.suspect = s.mark.Claim
 	}
