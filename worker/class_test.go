@@ -93,9 +93,9 @@ func TestPanicsBecomeErrors(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]func(func() error) error{"Safely": Safely, "Guard": Guard} {
 		for want, fn := range map[string]func() error{
-			"panic: poison":            func() error { panic("poison") },
-			"panic: two lines and all": func() error { panic("two\nlines\r\nand\rall") },
-			"panic: EOF":               func() error { panic(io.EOF) },
+			"panic: poison":                         func() error { panic("poison") },
+			"panic: two lines and all":              func() error { panic("two\nlines\r\nand\rall") },
+			"panic: EOF":                            func() error { panic(io.EOF) },
 			"panic: panic called with nil argument": func() error { panic(nil) }, //nolint:govet // on purpose
 		} {
 			err := call(fn)
