@@ -30,9 +30,9 @@ func TestHealth(t *testing.T) {
 		is("idle", "")
 		done := h.expect("3", "a batch of 500 events", after(time.Minute))
 		other := h.expect("1", "a batch of 1 events", after(time.Hour))
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		is("at the deadline", "")
-		time.Sleep(1500 * time.Millisecond)
+		<-time.After(1500 * time.Millisecond)
 		const late = `totals: segment "3": a batch of 500 events takes 1m1.5s, 1.5s longer than it may: the code does not heed its context; see the stacks of its goroutines, and restart the process`
 		is("beyond it", late)
 		if stuck, ok := errors.AsType[*StuckError](h.Check()); !ok || *stuck != (StuckError{"totals", "3", "a batch of 500 events", 61500 * time.Millisecond, 1500 * time.Millisecond}) {
@@ -45,7 +45,7 @@ func TestHealth(t *testing.T) {
 		third()
 		is("after all", "")
 		done() // once more does no harm
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		is("idle for long", "")
 		h.ended(io.EOF)
 		if err := h.Check(); err != io.EOF { //nolint:errorlint // as it is

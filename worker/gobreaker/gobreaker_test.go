@@ -39,7 +39,7 @@ func TestOpensAndCloses(t *testing.T) {
 		if want := "call billing: breaker is open: circuit breaker is open"; done != nil || !errors.Is(err, worker.ErrOpen) || !errors.Is(err, sony.ErrOpenState) || err.Error() != want {
 			t.Errorf("Allow = %v, want %s", err, want)
 		}
-		time.Sleep(time.Minute + 1)
+		<-time.After(time.Minute + 1)
 		done, err = b.Allow()
 		if err != nil {
 			t.Fatalf("Allow = %v, want one call to probe", err)
@@ -80,7 +80,7 @@ func TestWhatCounts(t *testing.T) {
 			}
 			b = gobreaker.New(sony.Settings{MaxRequests: 1})
 			_ = call(b, 6, errDown)
-			time.Sleep(time.Minute + 1)
+			<-time.After(time.Minute + 1)
 			_ = call(b, 1, c.err)
 			_ = call(b, 1, errDown) // opens it unless the call before has closed it
 			if err := call(b, 1, nil); (err == nil) != c.probe {
