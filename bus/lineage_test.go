@@ -42,16 +42,16 @@ func (o *outbox) Checkpoint(context.Context, string) (worker.Checkpoint, error) 
 	return maps.Clone(o.marks), nil
 }
 
-func (o *outbox) SaveCheckpoint(_ context.Context, name string, marks worker.Checkpoint) error {
+func (o *outbox) Save(_ context.Context, name string, _ worker.Term, w worker.Write) error {
 	if o.saves++; o.fail[o.saves] != nil {
 		return o.fail[o.saves]
 	}
-	for part, m := range marks {
+	for part, m := range w.Marks {
 		if o.marks[part].Revision != m.Revision {
 			return fmt.Errorf("save checkpoint %s: %w", name, worker.ErrFenced)
 		}
 	}
-	for part, m := range marks {
+	for part, m := range w.Marks {
 		m.Revision++
 		o.marks[part] = m
 	}

@@ -215,7 +215,7 @@ func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 		fresh[p] = worker.Mark{Source: ids[topicOf(p)]}
 	}
 	if again {
-		if err := r.from.SaveCheckpoint(ctx, r.name, fresh); err != nil {
+		if err := r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: fresh}); err != nil {
 			return err
 		}
 		return errNewTopic
@@ -278,7 +278,7 @@ func (r *relayRun) save(ctx context.Context, page eventstore.Page) error {
 		next[p] = m
 	}
 	next[logPart] = r.marks[logPart].Reached(page.Next, page.Events)
-	if err := r.from.SaveCheckpoint(ctx, r.name, next); err != nil {
+	if err := r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: next}); err != nil {
 		return err
 	}
 	for p, m := range next {

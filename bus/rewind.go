@@ -76,7 +76,7 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 		next[p] = m
 	}
 	next[logPart] = back
-	return common, r.from.SaveCheckpoint(ctx, r.name, next)
+	return common, r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: next})
 }
 
 // lookAhead compares the topics that the relay will meet in its next page.

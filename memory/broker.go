@@ -126,7 +126,13 @@ func (s *brokerSource) Owns(part string) bool {
 
 // Consume implements worker.Source.
 func (s *brokerSource) Consume(ctx context.Context, to worker.Sink) error {
-	marks, err := to.Checkpoint(ctx)
+	var parts []string
+	for _, name := range s.names {
+		for i := range s.partitions {
+			parts = append(parts, partOf(name, i))
+		}
+	}
+	marks, err := to.Begin(ctx, parts...)
 	if err != nil {
 		return err
 	}
@@ -162,7 +168,7 @@ func (s *brokerSource) deliver(ctx context.Context, name string, partition int, 
 		s.mu.Unlock()
 		return false, nil
 	}
-	part := fmt.Sprintf("%s/%d", name, partition)
+	part := partOf(name, partition)
 	from := int64(0)
 	if marks[part].Source == t.id {
 		from = marks[part].Offset
@@ -193,3 +199,5 @@ func (s *brokerSource) deliver(ctx context.Context, name string, partition int, 
 	marks[part] = worker.Mark{Source: d.Source, Offset: d.Next}
 	return true, nil
 }
+
+func partOf(topic string, partition int) string { return fmt.Sprintf("%s/%d", topic, partition) }

@@ -37,9 +37,14 @@ type DB struct {
 	mu      sync.Mutex
 	log     []event.Recorded // the position of log[i] is i+1
 	streams map[event.Stream][]event.Position
+	grown   chan struct{} // closed when log grows
+
 	marks   map[partKey]worker.Mark
-	holders map[partKey]chan struct{} // held by Advance
-	grown   chan struct{}             // closed when log grows
+	holders map[partKey]*advance
+	seats   map[segmentKey]worker.Seat
+	members map[memberKey]time.Time // until when
+	parked  map[parkedKey]parked
+	audits  map[string][]worker.Audit // by reader, as they came
 
 	snapshots map[snapshotKey]savedSnapshot // guarded by mu
 }
@@ -49,7 +54,8 @@ type partKey struct{ name, part string }
 // Option changes a DB.
 type Option func(*DB)
 
-// WithClock sets where RecordedTime comes from. Default: time.Now.
+// WithClock sets where RecordedTime comes from, and what leases go by. Default:
+// time.Now.
 func WithClock(now func() time.Time) Option { return func(d *DB) { d.now = now } }
 
 // New returns an empty store.
@@ -59,9 +65,14 @@ func New(opts ...Option) *DB {
 		incarnation: event.NewID(),
 		writer:      make(chan struct{}, 1),
 		streams:     map[event.Stream][]event.Position{},
-		marks:       map[partKey]worker.Mark{},
-		holders:     map[partKey]chan struct{}{},
 		grown:       make(chan struct{}),
+
+		marks:   map[partKey]worker.Mark{},
+		holders: map[partKey]*advance{},
+		seats:   map[segmentKey]worker.Seat{},
+		members: map[memberKey]time.Time{},
+		parked:  map[parkedKey]parked{},
+		audits:  map[string][]worker.Audit{},
 
 		snapshots: map[snapshotKey]savedSnapshot{},
 	}

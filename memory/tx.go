@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/worker"
 )
 
 // Tx is a transaction: its appends become visible together, on Commit. A
@@ -18,22 +18,26 @@ import (
 // ends, so do not append outside of it meanwhile. It is not safe for
 // concurrent use.
 type Tx struct {
-	db      *DB
-	staged  []event.Recorded
-	writing bool
-	done    bool
+	db     *DB
+	staged []event.Recorded
+	done   bool
+
+	writing bool          // guarded by db.mu, as is fenced
+	fenced  bool          // the term that it was begun under is over
+	over    chan struct{} // closed when fenced
 }
 
 // ErrTxDone says that the transaction was committed or rolled back before.
 var ErrTxDone = errors.New("transaction has ended")
 
 // Begin starts a transaction. It takes no lock before its first append.
-func (d *DB) Begin() *Tx { return &Tx{db: d} }
+func (d *DB) Begin() *Tx { return &Tx{db: d, over: make(chan struct{})} }
 
 // Tx returns the store within a transaction, for aggregate.Repository.With.
 func (d *DB) Tx(tx *Tx) eventstore.Store { return txStore{tx} }
 
-// Commit makes the appends visible. The error is ErrTxDone.
+// Commit makes the appends visible. The error is ErrTxDone, or worker.ErrFenced if
+// it is the transaction of an Advance whose term is over.
 func (t *Tx) Commit() error {
 	if t.done {
 		return ErrTxDone
@@ -54,6 +58,9 @@ func (t *Tx) commit(also func() error) error {
 	d := t.db
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if t.fenced {
+		return t.overtaken()
+	}
 	if err := also(); err != nil {
 		return err
 	}
@@ -70,10 +77,34 @@ func (t *Tx) commit(also func() error) error {
 
 func (t *Tx) end() {
 	t.done = true
+	t.db.mu.Lock()
+	defer t.db.mu.Unlock()
+	t.yieldLocked()
+}
+
+// yieldLocked lets others append.
+func (t *Tx) yieldLocked() {
 	if t.writing {
 		t.writing = false
 		<-t.db.writer
 	}
+}
+
+// fenceLocked makes it end without effect, while its owner may be using it.
+func (t *Tx) fenceLocked() {
+	t.fenced = true
+	close(t.over)
+	t.yieldLocked()
+}
+
+func (t *Tx) isFenced() bool {
+	t.db.mu.Lock()
+	defer t.db.mu.Unlock()
+	return t.fenced
+}
+
+func (t *Tx) overtaken() error {
+	return fmt.Errorf("the transaction was ended by a claim: %w", worker.ErrFenced)
 }
 
 type txStore struct{ tx *Tx }
@@ -152,7 +183,13 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 }
 
 func (t *Tx) lockWriter(ctx context.Context) error {
-	if t.writing {
+	t.db.mu.Lock()
+	writing, fenced := t.writing, t.fenced
+	t.db.mu.Unlock()
+	if fenced {
+		return t.overtaken()
+	}
+	if writing {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -160,18 +197,26 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 	}
 	select {
 	case t.db.writer <- struct{}{}:
-		t.writing = true
-		return nil
+	case <-t.over:
+		return t.overtaken()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	t.db.mu.Lock()
+	defer t.db.mu.Unlock()
+	t.writing = true
+	if t.fenced { // while it waited
+		t.yieldLocked()
+		return t.overtaken()
+	}
+	return nil
 }
 
 // stage gives the events their places. They cannot be taken by anybody else,
 // because the transaction is the only writer until it ends.
 func (t *Tx) stage(s event.Stream, at event.Version, prepared []eventstore.Prepared) eventstore.Result {
 	head := t.db.head() + event.Position(len(t.staged))
-	now := t.db.now().UTC().Truncate(time.Microsecond) // what Postgres keeps
+	now := t.db.moment()
 	for _, p := range prepared {
 		at++
 		head++

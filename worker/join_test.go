@@ -68,7 +68,7 @@ func TestJoinReadsOneAndKeepsInTheOther(t *testing.T) {
 	if !m.Own() || (worker.Mark{}).Own() {
 		t.Error("a mark of the log's own store is not its own, or one without a server is")
 	}
-	if err := joined.SaveCheckpoint(ctx, "totals", worker.Checkpoint{"": m, "p": {Position: 1}}); err != nil {
+	if err := joined.Save(ctx, "totals", worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": m, "p": {Position: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	m.Revision = 1
@@ -82,11 +82,11 @@ func TestJoinReadsOneAndKeepsInTheOther(t *testing.T) {
 		t.Errorf("the log has the checkpoint %+v", got)
 	}
 	failure := errors.New("handler failed")
-	err = joined.Advance(ctx, "totals", "", func(_ context.Context, _ *memory.Tx, at worker.Mark) (worker.Mark, error) {
+	err = joined.Advance(ctx, "totals", worker.Term{}, "", func(_ context.Context, _ *memory.Tx, at worker.Mark) (worker.Write, error) {
 		if at != m {
 			t.Errorf("Advance starts at %+v, want %+v", at, m)
 		}
-		return at, failure
+		return worker.Write{}, failure
 	})
 	if err != failure { //nolint:errorlint // as it is
 		t.Errorf("Advance = %v, want the error as it is", err)

@@ -121,7 +121,7 @@ func TestRewind(t *testing.T) {
 	store := worker.Join(log, worker.Store[*memory.Tx](models))
 	save := func(name string, m worker.Mark) worker.Mark {
 		t.Helper()
-		if err := store.SaveCheckpoint(ctx, name, worker.Checkpoint{"": m}); err != nil {
+		if err := store.Save(ctx, name, worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": m}}); err != nil {
 			t.Fatal(err)
 		}
 		return read(t, store, name)[""]
@@ -171,7 +171,7 @@ func TestRewindParts(t *testing.T) {
 		"orders/0": {Position: 30, Source: "id", Offset: 9, Of: 2, Lineage: text("a")},
 		"orders/1": {Position: 45, Source: "id", Offset: 8, Of: 2, Lineage: text("a")},
 	}
-	if err := db.SaveCheckpoint(ctx, "totals", marks); err != nil {
+	if err := db.Save(ctx, "totals", worker.Term{}, worker.Write{Marks: marks}); err != nil {
 		t.Fatal(err)
 	}
 	err := worker.RewindParts(ctx, db, "totals", text("a"), false)

@@ -101,7 +101,7 @@ type sink struct {
 	events []event.Recorded
 }
 
-func (s *sink) Checkpoint(context.Context) (worker.Checkpoint, error) {
+func (s *sink) Begin(context.Context, ...string) (worker.Checkpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := worker.Checkpoint{}
