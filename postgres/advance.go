@@ -32,7 +32,7 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 	defer rollback(ctx, tx)
 	at, err := d.lockMark(ctx, tx, name, term, part)
 	if err != nil {
-		return fail(missing(err))
+		return fail(d.overtaken(ctx, tx, name, term, missing(err)))
 	}
 	w, err := fn(ctx, tx, at)
 	if err != nil {
@@ -44,7 +44,7 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 	last, cancel := d.limit(ctx)
 	defer cancel()
 	if err := d.write(last, tx, name, term, map[string]int64{part: at.Epoch}, w); err != nil {
-		return fail(late(last, err))
+		return fail(d.overtaken(last, tx, name, term, late(last, err)))
 	}
 	crash.At("postgres.advance.saved")
 	if err := d.commitWrite(last, tx); err != nil {

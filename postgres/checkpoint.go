@@ -129,11 +129,11 @@ func (d *DB) save(ctx context.Context, name string, term worker.Term, w worker.W
 	}
 	defer rollback(ctx, tx)
 	epochs, err := d.lockMarks(ctx, tx, name, term, w.Marks)
-	if err != nil {
-		return missing(late(ctx, err))
+	if err == nil {
+		err = d.write(ctx, tx, name, term, epochs, w)
 	}
-	if err := d.write(ctx, tx, name, term, epochs, w); err != nil {
-		return missing(late(ctx, err))
+	if err != nil {
+		return d.overtaken(ctx, tx, name, term, missing(late(ctx, err)))
 	}
 	return d.commitWrite(ctx, tx)
 }

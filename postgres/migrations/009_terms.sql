@@ -265,8 +265,7 @@ BEGIN
             SET epoch = t.epoch + 1,
                 holder = in_holder,
                 lease_until = clock_timestamp() + in_lease,
-                claimed_at = clock_timestamp(),
-                paused = ''
+                claimed_at = clock_timestamp()
             WHERE t.name = in_name
               AND t.segment = in_segment;
             outcome := 'claimed';
