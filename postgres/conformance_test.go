@@ -53,3 +53,11 @@ func TestWorkerStore(t *testing.T) {
 		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx}
 	})
 }
+
+func TestWorkerStoreAsService(t *testing.T) {
+	t.Parallel()
+	workertest.Run(t, func(t *testing.T) workertest.Target[pgx.Tx] {
+		db := postgres.New(postgrestest.Service(t, postgrestest.Pool(t)))
+		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx}
+	})
+}

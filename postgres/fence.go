@@ -1,0 +1,40 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annals-go/annals/worker"
+)
+
+// Index: terms_pkey. Lock: the row of the term, FOR KEY SHARE, and its key, until
+// the end of the transaction. Promise: P10; migrations/009_terms.sql says how.
+const fenceSQL = `SELECT {{schema}}.fence_v1($1, $2, $3, $4)`
+
+// idleMargin is for the commit, and for clocks that do not run alike.
+const idleMargin = time.Second
+
+// queueFence holds the term until the end of the transaction. The deadline of ctx is
+// when whoever has the transaction will have given up.
+func (d *DB) queueFence(ctx context.Context, batch *pgx.Batch, name string, term worker.Term) {
+	if term == (worker.Term{}) {
+		return
+	}
+	idle := int64(0)
+	if by, ok := ctx.Deadline(); ok {
+		idle = int64(max(time.Until(by), 0)+idleMargin) / int64(time.Millisecond)
+	}
+	batch.Queue(d.sql(fenceSQL), name, term.Segment, term.Epoch, int32(min(idle, math.MaxInt32)))
+}
+
+// fenced names the term that is over.
+func fenced(term worker.Term, err error) error {
+	if hasCode(err, codeTermOver) {
+		return fmt.Errorf("term %d of segment %q is over: %w", term.Epoch, term.Segment, worker.ErrFenced)
+	}
+	return err
+}
