@@ -155,7 +155,7 @@ func (s *segment) drained(ctx context.Context, p *Parked, rest []Item, b Batch) 
 // since the last one, because then it may be the fault of what all depend on.
 func (s *segment) drainFailed(ctx context.Context, p *Parked, before Parked, err error) error {
 	class := s.classify(err)
-	if isOver(err) || s.fatal(err) && (errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered)) {
+	if isOver(err) || halts(err) {
 		return err
 	}
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
