@@ -182,7 +182,7 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 // drainFailed writes down the attempt. It does not count if nothing else took effect
 // since the last one, because then it may be the fault of what all depend on.
 func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
-	if isOver(err) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) {
+	if isOver(err) || halts(err) {
 		return err
 	}
 	class := s.classify(err)

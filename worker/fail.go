@@ -27,7 +27,7 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 		return err
 	case ctx.Err() != nil:
 		return err
-	case errors.Is(err, ErrDiverged), errors.Is(err, ErrAltered):
+	case halts(err):
 		return err
 	case class == ClassSystemic:
 		return s.outage(ctx, in, "it is no event's fault", err)

@@ -278,7 +278,7 @@ func (w *run) resign(ctx context.Context, leave bool, have ...*tenure) {
 // fatal reports whether an error is one that no waiting mends, of the reader as a
 // whole and not of an event.
 func (w *run) fatal(err error) bool {
-	return errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) || IsPermanent(err)
+	return halts(err) || IsPermanent(err)
 }
 
 // progress notes how far a segment is.
