@@ -95,7 +95,7 @@ func (s *segment) outage(ctx context.Context, in *intake, why string, err error)
 	if errors.Is(err, eventstore.ErrOutcomeUnknown) {
 		return err // the mark says what became of it
 	}
-	s.size = max(1, min(s.size, s.Batch/16))
+	s.size = max(1, min(s.size, s.most/16))
 	return nil
 }
 
