@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	}
 	var due *Parked
 	for _, p := range s.held {
-		if p.State == Retrying && !p.Next.After(now) && (due == nil || p.Next.Before(due.Next)) {
+		if p.State == Retrying && !p.Next.After(now) && (due == nil || sooner(p, due)) {
 			due = p
 		}
 	}
@@ -54,6 +55,10 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	err := s.drain(ctx, due)
 	s.fair = time.Now().Add(9 * time.Since(now))
 	return true, err
+}
+
+func sooner(a, b *Parked) bool {
+	return cmp.Or(a.Next.Compare(b.Next), cmp.Compare(a.Key.Key, b.Key.Key)) < 0
 }
 
 // drain applies the first events of a parked key, and frees it if there are no more.
