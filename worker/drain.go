@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,10 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	err := s.drain(ctx, Key{s.part, due}, first)
 	s.fair = time.Now().Add(9 * time.Since(now))
 	return true, err
+}
+
+func sooner(a, b *Parked) bool {
+	return cmp.Or(a.Next.Compare(b.Next), cmp.Compare(a.Key.Key, b.Key.Key)) < 0
 }
 
 // drain applies the first events of a parked key, and frees it if there are no more.
