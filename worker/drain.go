@@ -158,6 +158,7 @@ func (s *segment) drainFailed(ctx context.Context, p *Parked, before Parked, err
 	if isOver(err) || halts(err) {
 		return err
 	}
+	err = blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
 	if class == ClassSystemic {
 		next := before

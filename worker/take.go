@@ -131,7 +131,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		key := s.key(e)
 		switch {
 		case !s.Covers(e) || SegmentOf(key.Key, s.Segments) != s.number():
-		case s.held[key.Key] != nil && !sabotage.ParkAlone, in.parking[key.Key] != nil && !sabotage.ParkAlone, s.parksAlone(in, e):
+		case s.held[key.Key] != nil && !sabotage.ParkAlone, s.parks(in, e):
 			if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
 				b.Write.Park = append(b.Write.Park, *p)
 			}
@@ -163,11 +163,11 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	return 0, nil
 }
 
-// parksAlone is the mistake of sabotage.ParkAlone: only the event that has failed is
-// held aside, and not what comes behind it.
-func (s *segment) parksAlone(in *intake, e event.Recorded) bool {
+// parks reports whether an event is one that has failed, or comes behind one of its key.
+// With the mistake of sabotage.ParkAlone, what comes behind is not held aside.
+func (s *segment) parks(in *intake, e event.Recorded) bool {
 	p := in.parking[s.key(e).Key]
-	return sabotage.ParkAlone && p != nil && p.First == int64(e.Position)
+	return p != nil && (p.First == int64(e.Position) || p.First < int64(e.Position) && !sabotage.ParkAlone)
 }
 
 func (s *segment) number() int {
