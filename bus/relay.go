@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"strings"
 
@@ -34,11 +33,9 @@ type Relay struct {
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
 func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
-	o := relayOptions{name: "main", mapper: TopicPerCategory(DefaultDomain), worker: worker.Reader{Batch: 1000, Logger: slog.Default()}}
-	for _, opt := range opts {
-		if err := opt(&o); err != nil {
-			panic("bus: " + err.Error())
-		}
+	o, err := newOptions(opts)
+	if err != nil {
+		panic("bus: " + err.Error())
 	}
 	// The kind is part of the name, so that a relay and a projection of one name
 	// do not share a checkpoint.

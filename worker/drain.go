@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,10 +70,6 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	err := s.drain(ctx, Key{s.part, due}, first)
 	s.fair = time.Now().Add(9 * time.Since(now))
 	return true, err
-}
-
-func sooner(a, b *Parked) bool {
-	return cmp.Or(a.Next.Compare(b.Next), cmp.Compare(a.Key.Key, b.Key.Key)) < 0
 }
 
 // drain applies the first events of a parked key, and frees it if there are no more.
@@ -191,6 +186,7 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 		return err
 	}
 	class := s.classify(err)
+	err = blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
 	if class == ClassSystemic {
 		before.Next = p.Next

@@ -45,7 +45,7 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 	case at < 0:
 		at = lo
 	}
-	e := in.page.Events[at]
+	e, err := in.page.Events[at], blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: s.key(e), Class: class, Err: err, Attempt: 1})
 	for _, before := range in.page.Events[lo:at] {
 		if s.Covers(before) && s.held[s.key(before).Key] == nil && in.parking[s.key(before).Key] == nil {
@@ -54,6 +54,9 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 	}
 	s.tally.failed(s.key(e).Key)
 	switch {
+	case s.Stop && at > lo:
+		in.alone = at // those before it take effect first
+		return nil
 	case s.Stop:
 		return s.stopAt(ctx, e, class, err)
 	case s.tally.systemic():
@@ -125,15 +128,21 @@ func (s *segment) classify(err error) Class { return s.Retry.class(err, s.stores
 
 // explain returns what is to be kept of an error: its text, and the stack of a panic.
 func explain(err error) (text, stack string) {
-	var e *EventError
-	if errors.As(err, &e) {
-		err = e.Err // which one of a batch it was means nothing later
-	}
 	var p *PanicError
 	if errors.As(err, &p) {
 		stack = string(p.Stack)
 	}
 	return cut(err.Error(), MaxError), cut(stack, MaxError)
+}
+
+// blamed is the error of the event itself: which one of its batch it was says nothing
+// any more.
+func blamed(err error) error {
+	var failed *EventError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 // cut makes a text valid, and shortens it to a number of bytes.

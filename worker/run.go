@@ -48,7 +48,11 @@ type run struct {
 }
 
 func newRun(r Reader) *run {
-	w := &run{Reader: r.withDefaults(), at: map[string]event.Position{}, kick: make(chan struct{}, 1)}
+	w := &run{Reader: r.OrDefaults(), at: map[string]event.Position{}, kick: make(chan struct{}, 1)}
+	w.Retry = w.Retry.orDefaults()
+	if w.Holder == "" {
+		w.Holder = someHolder()
+	}
 	w.stores, _ = r.Store.(Classifier)
 	w.budget = newBudget(w.Retry)
 	if r.Log != nil {
