@@ -64,6 +64,7 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 		"P8 a write that fails changes nothing":          failsWhole[Tx],
 		"P8 a key with items is not freed":               freesEmpty[Tx],
 		"P8 an item is stored once":                      storedOnce[Tx],
+		"P8 a text that cannot be kept is cut":           cutsTexts[Tx],
 		"P8 bytes come back as they were":                keepsBytes[Tx],
 		"parking replaces what is known, events aside":   parksAgain[Tx],
 		"parked keys come by part and key, and page":     pagesParked[Tx],
