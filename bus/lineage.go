@@ -94,7 +94,7 @@ func (r *relayRun) compare(ctx context.Context, topics map[string]string, after 
 				return true
 			}
 			passed++
-			return passed < 2*r.batch
+			return passed < 2*r.worker.Batch
 		})
 		if err != nil {
 			return fmt.Errorf("resume %s: compare topic %s with the log: %w", r.name, topic, err)

@@ -11,10 +11,7 @@ import (
 type relayOptions struct {
 	name   string
 	mapper Mapper
-	batch  int
-	retry  worker.Retry
-	hooks  worker.Hooks
-	log    *slog.Logger
+	worker worker.Reader // as far as options set it
 }
 
 // Option changes a Relay.
@@ -65,7 +62,7 @@ func WithBatch(n int) Option {
 		if n < 1 || n > 10_000 {
 			return fmt.Errorf("option WithBatch: %d: want 1 to 10000", n)
 		}
-		o.batch = n
+		o.worker.Batch = n
 		return nil
 	}
 }
@@ -77,7 +74,7 @@ func WithRetry(r worker.Retry) Option {
 		if err := r.Validate(); err != nil {
 			return fmt.Errorf("option WithRetry: %w", err)
 		}
-		o.retry = r
+		o.worker.Retry = r
 		return nil
 	}
 }
@@ -85,7 +82,7 @@ func WithRetry(r worker.Retry) Option {
 // WithHooks sets functions that are called as the relay works. Default none.
 func WithHooks(h worker.Hooks) Option {
 	return func(o *relayOptions) error {
-		o.hooks = h
+		o.worker.Hooks = h
 		return nil
 	}
 }
@@ -96,7 +93,7 @@ func WithLogger(l *slog.Logger) Option {
 		if l == nil {
 			return errors.New("option WithLogger: the logger is nil")
 		}
-		o.log = l
+		o.worker.Logger = l
 		return nil
 	}
 }

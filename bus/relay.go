@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -15,15 +14,17 @@ import (
 	"github.com/annals-go/annals/worker"
 )
 
-// Outbox is what a relay reads: the log, and a place for its checkpoint.
+// Outbox is what a relay reads: the log, and a place for its checkpoint and what it
+// parks.
 type Outbox interface {
 	eventstore.Log
-	worker.Checkpoints
+	worker.Keeper
 }
 
 // Relay publishes the log, event by event, in its order. It is safe for
-// concurrent use: several at once, in any process, publish events twice and
-// lose none, and the checkpoint follows one of them.
+// concurrent use: of several at once, in any process, one publishes and the others
+// stand by. One that does not know yet that its term is over may publish events that
+// its successor publishes too, with the same ids, and moves no checkpoint.
 type Relay struct {
 	from Outbox
 	to   Publisher
@@ -33,7 +34,7 @@ type Relay struct {
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
 func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
-	o := relayOptions{name: "main", mapper: TopicPerCategory(DefaultDomain), batch: 1000, log: slog.Default()}
+	o := relayOptions{name: "main", mapper: TopicPerCategory(DefaultDomain), worker: worker.Reader{Batch: 1000, Logger: slog.Default()}}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
 			panic("bus: " + err.Error())
@@ -46,31 +47,32 @@ func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
 }
 
 // Run publishes until ctx ends, and returns nil then, after the batch in
-// flight. It returns the first error that outlives the retries.
-func (r *Relay) Run(ctx context.Context) error { return r.loop().Run(ctx) }
+// flight. While the broker fails it waits. An event that cannot be mapped, or that the
+// broker refuses for good, is parked with all later ones of its stream, and the others
+// go on. Run returns an error only if a person has to decide, such as one that matches
+// worker.ErrDiverged, worker.ErrAltered or ErrMixedTopic.
+func (r *Relay) Run(ctx context.Context) error { return r.reader().Run(ctx) }
 
 // Drain publishes up to where the head of the log is when it is called, and
-// returns.
+// returns. The error matches worker.ErrParked if some events are parked; that of a
+// broker is returned after the attempts of WithRetry.
 func (r *Relay) Drain(ctx context.Context) error {
 	head, err := r.from.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("drain %s: %w", r.name, err)
 	}
-	if err := r.loop().RunTo(ctx, head); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return r.reader().RunTo(ctx, head)
 }
 
 // Name returns the name of the checkpoint: "relay/" and the name of WithName.
 func (r *Relay) Name() string { return r.name }
 
-func (r *Relay) loop() worker.Loop {
+// reader is what the relay runs on.
+func (r *Relay) reader() worker.Reader {
 	run := &relayRun{Relay: r}
-	return worker.Loop{
-		Name: r.name, Log: r.from, Batch: r.batch, Retry: r.retry, Logger: r.log,
-		Start: run.start, Apply: run.publish,
-	}
+	w := r.worker
+	w.Name, w.Store, w.Log, w.Begin, w.Apply = r.name, r.from, r.from, run.begin, run.publish
+	return w
 }
 
 // relayRun is one Run. The checkpoint has a part for the log as a whole, "",
@@ -91,17 +93,16 @@ func topicOf(part string) string {
 	return topic
 }
 
-// start returns the lowest position that some topic still needs.
-func (r *relayRun) start(ctx context.Context) (q eventstore.LogQuery, err error) {
-	if r.marks, err = r.from.Checkpoint(ctx, r.name); err != nil {
-		return q, err
-	}
+// begin returns the mark of the log, and the lowest position that some topic still
+// needs.
+func (r *relayRun) begin(ctx context.Context, _ string, c worker.Checkpoint) (worker.Mark, event.Position, error) {
+	r.marks = c
 	if err := r.resume(ctx); err != nil {
-		return q, err
+		return worker.Mark{}, 0, err
 	}
 	ids, err := r.topics(ctx, r.marks)
 	if err != nil {
-		return q, err
+		return worker.Mark{}, 0, err
 	}
 	lowest := r.marks[logPart].Position
 	for p, m := range r.marks {
@@ -109,13 +110,13 @@ func (r *relayRun) start(ctx context.Context) (q eventstore.LogQuery, err error)
 			continue
 		}
 		if id := ids[topicOf(p)]; m.Source != id {
-			r.log.WarnContext(ctx, "topic is a new one, filling it from the log", "relay", r.name, "topic", topicOf(p), "topic_id", id, "previous_id", m.Source)
+			r.worker.Logger.WarnContext(ctx, "topic is a new one, filling it from the log", "relay", r.name, "topic", topicOf(p), "topic_id", id, "previous_id", m.Source)
 			m.Source, m.Position = id, 0
 			r.marks[p] = m
 		}
 		lowest = min(lowest, m.Position)
 	}
-	return eventstore.LogQuery{After: lowest, Server: r.marks[logPart].Server}, nil
+	return r.marks[logPart], lowest, nil
 }
 
 func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[string]string, error) {
@@ -139,37 +140,34 @@ var ErrMixedTopic = errors.New("topic has later events of another category")
 // errNewTopic makes the loop start again, from the beginning of the log.
 var errNewTopic = fmt.Errorf("a new topic is filled from the log: %w", worker.ErrFenced)
 
-func (r *relayRun) publish(ctx context.Context, page eventstore.Page) error {
-	began := time.Now()
-	mapped, err := r.mapAll(page)
+func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
+	mapped, err := r.mapAll(b.Events)
 	if err != nil {
-		return worker.Permanent(err)
-	}
-	if err := r.meet(ctx, mapped); err != nil {
 		return err
 	}
-	var (
-		messages  []Message
-		published []event.Recorded
-	)
+	if err := r.meet(ctx, b.Term, mapped); err != nil {
+		return err
+	}
+	var messages []Message
 	for i, m := range mapped {
-		if e := page.Events[i]; m.topic != "" && e.Position > r.marks[m.part()].Position {
-			messages, published = append(messages, withLineage(m.message, r.marks[logPart].Lineage)), append(published, e)
+		if e := b.Events[i]; m.topic != "" && (b.Drain || e.Position > r.marks[m.part()].Position) {
+			messages = append(messages, withLineage(m.message, r.marks[logPart].Lineage))
 		}
 	}
 	if len(messages) > 0 {
 		if err := r.to.Publish(ctx, messages); err != nil {
-			return fmt.Errorf("publish positions %d to %d: %w", published[0].Position, published[len(published)-1].Position, err)
+			err = fmt.Errorf("publish positions %d to %d: %w", b.Events[0].Position, b.Events[len(b.Events)-1].Position, err)
+			if worker.IsPermanent(err) {
+				return err // the search finds out whose fault it is
+			}
+			return worker.Systemic(err)
 		}
 	}
 	crash.At("bus.relay.published")
-	if err := r.save(ctx, page); err != nil {
+	if err := r.save(ctx, b); err != nil {
 		return err
 	}
 	crash.At("bus.relay.saved")
-	if r.hooks.Applied != nil {
-		r.hooks.Applied(worker.Applied{Name: r.name, Events: published, Mark: r.marks[logPart], Took: time.Since(began)})
-	}
 	return nil
 }
 
@@ -181,12 +179,12 @@ type mapped struct {
 
 func (m mapped) part() string { return part(m.category, m.topic) }
 
-func (r *relayRun) mapAll(page eventstore.Page) ([]mapped, error) {
-	out := make([]mapped, len(page.Events))
-	for i, e := range page.Events {
+func (r *relayRun) mapAll(events []event.Recorded) ([]mapped, error) {
+	out := make([]mapped, len(events))
+	for i, e := range events {
 		m, ok, err := r.mapper(e)
 		if err != nil {
-			return nil, fmt.Errorf("map %s: %w", e, err)
+			return nil, worker.Permanent(&worker.EventError{Index: i, Err: fmt.Errorf("map %s: %w", e, err)})
 		}
 		out[i].category = e.Stream.Category
 		if ok {
@@ -199,7 +197,7 @@ func (r *relayRun) mapAll(page eventstore.Page) ([]mapped, error) {
 // meet gives a mark to each pair of category and topic that the page shows for
 // the first time. If the relay has seen the category before, its mapping has
 // changed, and the topic lacks what went elsewhere.
-func (r *relayRun) meet(ctx context.Context, page []mapped) error {
+func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) error {
 	fresh, ids, err := r.fresh(ctx, page)
 	if err != nil || len(fresh) == 0 {
 		return err
@@ -215,7 +213,7 @@ func (r *relayRun) meet(ctx context.Context, page []mapped) error {
 		fresh[p] = worker.Mark{Source: ids[topicOf(p)]}
 	}
 	if again {
-		if err := r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: fresh}); err != nil {
+		if err := r.from.Save(ctx, r.name, term, worker.Write{Marks: fresh}); err != nil {
 			return err
 		}
 		return errNewTopic
@@ -269,22 +267,29 @@ func (r *relayRun) knows(category string) bool {
 	return false
 }
 
-// save moves every mark to the end of the page: what a topic was not sent of it
-// was not meant for it.
-func (r *relayRun) save(ctx context.Context, page eventstore.Page) error {
-	next := worker.Checkpoint{}
-	for p, m := range r.marks {
-		m.Position = max(m.Position, page.Next)
-		next[p] = m
+// save moves every mark to the end of the batch: what a topic was not sent of it
+// was not meant for it, or is parked. What was parked lies before the marks, so they
+// stay, and those of new topics join them.
+func (r *relayRun) save(ctx context.Context, b worker.Batch) error {
+	w := b.Write
+	w.Marks = worker.Checkpoint{}
+	to := b.Page.Next
+	if b.Drain {
+		to = r.marks[logPart].Position
 	}
-	next[logPart] = r.marks[logPart].Reached(page.Next, page.Events)
-	if err := r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: next}); err != nil {
+	for p, m := range r.marks {
+		if !b.Drain || m.Revision == 0 {
+			m.Position = max(m.Position, to)
+		}
+		w.Marks[p] = m
+	}
+	w.Marks[logPart] = b.Write.Marks[logPart]
+	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
 		return err
 	}
-	for p, m := range next {
+	for p, m := range w.Marks {
 		m.Revision++
-		next[p] = m
+		r.marks[p] = m
 	}
-	r.marks = next
 	return nil
 }

@@ -82,11 +82,11 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 // lookAhead compares the topics that the relay will meet in its next page.
 func (r *relayRun) lookAhead(ctx context.Context) error {
 	mark := r.marks[logPart]
-	page, err := r.from.ReadLog(ctx, eventstore.LogQuery{After: mark.Position, Limit: r.batch, Server: mark.Server})
+	page, err := r.from.ReadLog(ctx, eventstore.LogQuery{After: mark.Position, Limit: r.worker.Batch, Server: mark.Server})
 	if err != nil {
 		return err
 	}
-	mapped, err := r.mapAll(page)
+	mapped, err := r.mapAll(page.Events)
 	if err == nil {
 		_, _, err = r.fresh(ctx, mapped)
 	}

@@ -21,7 +21,9 @@ const (
 	codeUndefinedFunc   = "42883"
 	codeReadOnly        = "25006"
 	codeInFailedTx      = "25P02"
+	codeForeignKey      = "23503"
 	codeOtherServer     = "AN001" // raised by same_server
+	codeTermOver        = "AN002" // raised by fence_v1
 )
 
 // errAbsent says that a look-up found nothing that speaks against the append.

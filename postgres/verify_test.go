@@ -156,7 +156,7 @@ func TestVerifyFromAMarkSetByHand(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := fill(t, pool, 50)
-	if err := db.SaveCheckpoint(t.Context(), given.Name(), worker.Checkpoint{"": {Position: 33}}); err != nil {
+	if err := db.Save(t.Context(), given.Name(), worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": {Position: 33}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := given.CatchUp(t.Context(), db, projection.WithBatch(5)); err != nil {

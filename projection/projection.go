@@ -21,10 +21,13 @@
 //
 // A handler must do all of its work in the given transaction; what it does
 // outside of it happens again whenever a batch is repeated. A batch that fails
-// is rolled back whole and tried again, see WithRetry; then Run returns the
-// error, and the checkpoint still stands before the batch. Nothing is skipped:
-// an event of a covered family that cannot be decoded, or whose name or schema
-// version this program does not know, stops Run at once.
+// is rolled back whole. Then the event that has failed is held aside, with all later
+// events of its stream, and the others go on. It is tried again, see WithRetry, and
+// when its attempts are used up it stays parked until somebody decides, see worker.Amender. An event of a covered family that
+// cannot be decoded, or whose name or schema version this program does not know, is
+// parked at once. When most of what is tried fails, or the error is of the database
+// or of an open breaker, the projection pauses instead, and parks nothing. Nothing is
+// ever skipped.
 //
 // # Testing
 //
@@ -103,13 +106,13 @@ func (p *Projection[Tx]) Name() string { return p.name }
 // copy of a read model, and in tests.
 func (p *Projection[Tx]) Apply(ctx context.Context, tx Tx, events ...event.Recorded) error {
 	return worker.Safely(func() error {
-		for _, r := range events {
+		for i, r := range events {
 			for _, h := range p.handlers {
 				if !h.covers(r.Name) {
 					continue
 				}
 				if err := h.apply(ctx, tx, r); err != nil {
-					return err
+					return &worker.EventError{Index: i, Err: err}
 				}
 				crash.At("projection.handled")
 			}
@@ -119,42 +122,50 @@ func (p *Projection[Tx]) Apply(ctx context.Context, tx Tx, events ...event.Recor
 }
 
 // Run keeps the read model in step until ctx ends, and returns nil then, after
-// the batch in flight. It returns the first error that is permanent or outlives
-// the retries. It may run in several processes at once: they take turns, and
-// only one applies an event.
+// the batch in flight. What may pass is waited for, and an event that fails for good is
+// parked, see the package. Run returns an error only if a person has to decide: one
+// that matches worker.ErrDiverged, worker.ErrAltered or ErrOtherSource, and with
+// WithStop that of an event.
+//
+// It may run in several processes at once, which share its segments out among
+// themselves: only one applies an event.
 func (p *Projection[Tx]) Run(ctx context.Context, db worker.Store[Tx], opts ...Option) error {
 	r, err := p.runner(db, opts)
 	if err != nil {
 		return err
 	}
 	if r.source != nil {
-		return r.consume(ctx)
+		return r.reader().Consume(ctx, r.source)
 	}
-	return r.loop().Run(ctx)
+	return r.reader().Run(ctx)
 }
 
 // CatchUp applies the log up to where its head is when it is called, and
-// returns. It reads the log, whatever source Run uses.
+// returns. It reads the log, whatever source Run uses. If another worker has a segment
+// it waits for that one to get there. The error matches worker.ErrParked if some
+// events are parked; what is no event's fault is returned after the attempts of
+// WithRetry.
 func (p *Projection[Tx]) CatchUp(ctx context.Context, db worker.Store[Tx], opts ...Option) error {
 	r, err := p.runner(db, opts)
 	if err != nil {
 		return err
 	}
+	r.source = nil
 	head, err := db.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("catch up %s: %w", p.name, err)
 	}
-	if err := r.loop().RunTo(ctx, head); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return r.reader().RunTo(ctx, head)
 }
 
 func (p *Projection[Tx]) runner(db worker.Store[Tx], opts []Option) (*runner[Tx], error) {
-	r := &runner[Tx]{Projection: p, db: db, options: defaults()}
+	r := &runner[Tx]{Projection: p, db: db}
 	var errs []error
 	for _, o := range opts {
 		errs = append(errs, o(&r.options))
+	}
+	if r.source != nil && r.worker.Segments > 1 {
+		errs = append(errs, errors.New("option WithSegments: a source has partitions of its own"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("run %s: %w", p.name, err)

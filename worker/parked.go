@@ -69,11 +69,12 @@ type Parked struct {
 	First  int64
 }
 
-// MaxHistory is how many attempts are remembered, and MaxError how many bytes of an
-// error or stack.
+// The bounds of what is kept of a parked key: MaxHistory attempts, MaxError bytes of
+// its error and of its stack, MaxHistoryError of the error of an attempt.
 const (
-	MaxHistory = 20
-	MaxError   = 4096
+	MaxHistory      = 20
+	MaxError        = 4096
+	MaxHistoryError = 256
 )
 
 // Attempt is one that failed.
@@ -108,6 +109,7 @@ type Audit struct {
 type ParkedQuery struct {
 	Name  string
 	Part  *string // nil: all
+	Key   string  // "": all
 	State State   // "": any
 	After Key     // the keys behind it, in the order of part and key
 	Limit int     // the most; 0: 1000

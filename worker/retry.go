@@ -2,28 +2,43 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 )
 
-// Retry says how often, and how fast, work that failed is tried again. The wait
-// before attempt n+1 is random between 0 and min(Cap, Base * 2^(n-1)) (full
-// jitter, after Marc Brooker, "Exponential Backoff And Jitter", AWS 2015). The
+// Retry says how often, and how fast, work that failed is tried again, and what
+// becomes of it then. It is the one policy of relays, projections and consumers. The
 // zero value means the defaults.
 //
-// Not retried: an error marked by Permanent, a panic, and whatever comes after
+// The wait before attempt n+1 is random between 0 and min(Cap, Base * 2^(n-1)) (full
+// jitter, after Marc Brooker, "Exponential Backoff And Jitter", AWS 2015).
+//
+// Not retried: an error of ClassPermanent, such as a panic, and whatever comes after
 // the context has ended.
 type Retry struct {
-	// Attempts counts the first try too. Default 10; 1 never retries.
+	// Attempts is how often one event, or one call, is tried before it is given up;
+	// the first try counts too. Default 10; 1 never retries.
 	Attempts int
 	// Base is the longest first wait. Default 50 ms.
 	Base time.Duration
-	// Cap is the longest wait. Default 10 s.
+	// Cap is the longest wait, and how long a dependency that does not answer at all is
+	// left alone between two tries. Default 10 s.
 	Cap time.Duration
+	// Kills is how often the process may end while one event is applied before the
+	// event is parked. Default 3. A deployment or a machine that dies counts too, so 1
+	// parks events that have done nothing.
+	Kills int
+	// Budget is the load that retries may add, as a share of what succeeds: more than
+	// 0, at most 1. Besides, there is one retry in each Cap, so that the end of an
+	// outage is noticed. Default 0.1.
+	Budget float64
+	// Classify classifies errors that are not marked. Unclassified leaves one to the
+	// store and to the defaults, by which it is transient. nil: the defaults. It is
+	// called from several goroutines at once; a panic of it is not caught.
+	Classify func(err error) Class
 }
 
 // The defaults of Retry: ten attempts within about half a minute.
@@ -31,6 +46,8 @@ const (
 	DefaultAttempts = 10
 	DefaultBase     = 50 * time.Millisecond
 	DefaultCap      = 10 * time.Second
+	DefaultKills    = 3
+	DefaultBudget   = 0.1
 )
 
 // Validate returns an error that names the field that is out of range.
@@ -42,39 +59,43 @@ func (r Retry) Validate() error {
 		return fmt.Errorf("retry: Base is %v, want at least 0", r.Base)
 	case r.Cap < 0:
 		return fmt.Errorf("retry: Cap is %v, want at least 0", r.Cap)
+	case r.Kills < 0:
+		return fmt.Errorf("retry: Kills is %d, want at least 0", r.Kills)
+	case !(r.Budget >= 0 && r.Budget <= 1): // NaN too
+		return fmt.Errorf("retry: Budget is %v, want 0 to 1", r.Budget)
 	}
 	return nil
 }
 
-type permanent struct{ error }
-
-func (p permanent) Unwrap() error { return p.error }
-
-// Permanent marks err as one that a retry cannot mend. It returns nil for nil.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
+// orDefaults returns r with the defaults in place of zeros.
+func (r Retry) orDefaults() Retry {
+	if r.Attempts == 0 {
+		r.Attempts = DefaultAttempts
 	}
-	return permanent{err}
-}
-
-// IsPermanent reports whether err, or one it wraps, was marked by Permanent.
-func IsPermanent(err error) bool {
-	var p permanent
-	return errors.As(err, &p)
+	if r.Base == 0 {
+		r.Base = DefaultBase
+	}
+	if r.Cap == 0 {
+		r.Cap = DefaultCap
+	}
+	if r.Kills == 0 {
+		r.Kills = DefaultKills
+	}
+	if r.Budget == 0 {
+		r.Budget = DefaultBudget
+	}
+	return r
 }
 
 // Do calls fn until it returns nil, an error that is not retried, or the
 // attempts are used up; it returns the last error. Each failure that is retried
-// is logged. Retries in a row share one count: fn counts as one piece of work.
+// is logged. A panic of fn is an error, see Safely. Do is for work that is done
+// once: a systemic error uses up attempts like others, and the budget is not asked.
 func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() error) error {
-	attempts := r.Attempts
-	if attempts == 0 {
-		attempts = DefaultAttempts
-	}
+	attempts := r.orDefaults().Attempts
 	for n := 1; ; n++ {
 		err := Safely(fn)
-		if err == nil || IsPermanent(err) || ctx.Err() != nil {
+		if err == nil || r.class(err, nil) == ClassPermanent || ctx.Err() != nil {
 			return err
 		}
 		if n >= attempts {
@@ -88,28 +109,17 @@ func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() 
 	}
 }
 
-// Wait returns a random wait before attempt n+1.
+// Wait returns a random wait before attempt n+1. n counts from 1; any n will do.
 func (r Retry) Wait(n int) time.Duration {
-	base, most := r.Base, r.Cap
-	if base == 0 {
-		base = DefaultBase
-	}
-	if most == 0 {
-		most = DefaultCap
-	}
-	top := most
-	if n < 32 && base<<(n-1) > 0 {
-		top = min(most, base<<(n-1))
-	}
-	return rand.N(top + 1)
+	return rand.N(min(r.longest(n), math.MaxInt64-1) + 1)
 }
 
-// Safely calls fn and turns a panic of it into a permanent error with the stack.
-func Safely(fn func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = Permanent(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
-	return fn()
+// longest returns the longest wait before attempt n+1.
+func (r Retry) longest(n int) time.Duration {
+	r = r.orDefaults()
+	doublings := max(n, 1) - 1
+	if r.Base > r.Cap>>doublings { // so that Base << doublings does not overflow
+		return r.Cap
+	}
+	return r.Base << doublings
 }

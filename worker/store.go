@@ -46,6 +46,16 @@ type Write struct {
 	Audit []Audit
 }
 
+// behind returns how many items are put behind a key.
+func (w Write) behind(key Key) (n int) {
+	for _, i := range w.Items {
+		if i.Key == key {
+			n++
+		}
+	}
+	return n
+}
+
 // Keeper keeps all that workers remember. It is safe for concurrent use.
 type Keeper interface {
 	Checkpoints

@@ -44,7 +44,13 @@ func (m *member) begin(ctx context.Context, offsets map[string]map[int32]kgo.Off
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	marks, err := m.to.Checkpoint(ctx)
+	var parts []string
+	for name, partitions := range offsets {
+		for partition := range partitions {
+			parts = append(parts, partName(name, partition))
+		}
+	}
+	marks, err := m.to.Begin(ctx, parts...)
 	if err != nil {
 		return nil, m.fail(ctx, err)
 	}

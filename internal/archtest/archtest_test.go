@@ -22,7 +22,7 @@ var allowed = map[string]string{
 	"eventstore": "event",
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore internal/sabotage",
-	"projection": "codec event eventstore worker internal/crash",
+	"projection": "codec event worker internal/crash internal/sabotage",
 	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
@@ -42,6 +42,9 @@ var allowed = map[string]string{
 	"memory":    "bus event eventstore worker",
 	"postgres":  "event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
 	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
+
+	// others that adapt one thing each
+	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",
 
 	// environments for examples and tests
 	"internal/devenv":        "github.com/jackc/pgx/v5",

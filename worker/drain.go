@@ -1,0 +1,249 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/crash"
+)
+
+// held is what a worker knows by heart of a parked key.
+type held struct {
+	state State
+	next  time.Time
+	tried int // what segment.applied was when it was tried last; -1: not since it is known here
+}
+
+func asHeld(p Parked) *held { return &held{p.State, p.Next, -1} }
+
+// drainBatch is the most parked events that are applied at once.
+const drainBatch = 100
+
+// begunText is the error of a parked key while it is tried: found later, it says that
+// the process has ended meanwhile.
+const begunText = "the attempt has begun, and nothing is known of its end"
+
+const killedText = "the process has ended while this event was applied"
+
+// nextDue returns when a parked key is due; false if none will be.
+func (s *segment) nextDue() (first time.Time, ok bool) {
+	for _, h := range s.held {
+		if h.state == Retrying && (!ok || h.next.Before(first)) {
+			first, ok = h.next, true
+		}
+	}
+	for _, not := range []time.Time{s.fair, s.spent} {
+		if ok && first.Before(not) {
+			first = not
+		}
+	}
+	return first, ok
+}
+
+// drainDue tries the parked key that is due longest, and reports whether there was
+// one. Parked keys together take at most about a tenth of the time that others could
+// use.
+func (s *segment) drainDue(ctx context.Context) (bool, error) {
+	now := time.Now()
+	if now.Before(s.fair) || now.Before(s.spent) {
+		return false, nil
+	}
+	due := ""
+	var first *held
+	for key, h := range s.held {
+		if h.state == Retrying && !h.next.After(now) && (first == nil || h.next.Before(first.next) || h.next.Equal(first.next) && key < due) {
+			due, first = key, h
+		}
+	}
+	if first == nil {
+		return false, nil
+	}
+	if wait := s.budgeted(); wait > 0 {
+		s.spent = now.Add(wait)
+		return false, nil
+	}
+	err := s.drain(ctx, Key{s.part, due}, first)
+	s.fair = time.Now().Add(9 * time.Since(now))
+	return true, err
+}
+
+// drain applies the first events of a parked key, and frees it if there are no more.
+// No newer event of the key can overtake: they come through the same goroutine, under
+// the same term, and go behind the key until the write that frees it.
+func (s *segment) drain(ctx context.Context, key Key, h *held) error {
+	reading, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	page, err := s.Store.Parked(reading, ParkedQuery{Name: s.Name, Part: &s.part, Key: key.Key, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(page) == 0 {
+		return ErrFenced // somebody has changed what is known here
+	}
+	items, err := s.Store.Items(reading, s.Name, key, 0, drainBatch+1)
+	if err != nil {
+		return err
+	}
+	p := page[0]
+	if s.killed(&p); p.State != Retrying {
+		return s.put(ctx, h, p)
+	}
+	before := p
+	p.Attempts++
+	p.Error, p.Next = begunText, time.Now().Add(s.Retry.Wait(p.Attempts))
+	if err := s.put(ctx, h, p); err != nil {
+		return err
+	}
+	crash.At("worker.drain.begun")
+	n, err := s.drainSome(ctx, reading, p, items)
+	if err != nil {
+		return s.drainFailed(ctx, h, before, p, err)
+	}
+	if n == len(items) {
+		delete(s.held, key.Key)
+		s.Hooks.freed(KeyFreed{s.Name, key})
+		s.Logger.InfoContext(ctx, "parked key has drained", "name", s.Name, "part", s.part, "key", key.Key)
+		s.lookAround()
+		return nil
+	}
+	h.next, h.tried = time.Now(), -1
+	return nil
+}
+
+// drainSome applies as many of the first items as go, and returns how many went.
+func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item) (int, error) {
+	events, err := s.read(reading, items[:min(len(items), drainBatch)])
+	n := len(events)
+	for err == nil {
+		b := s.drainOf(p, items, events[:n])
+		if err = s.apply(ctx, b); err == nil {
+			s.tally.ok(p.Key.Key)
+			s.worked(ctx, n)
+			return n, nil
+		}
+		fewer := n / 2
+		var failed *EventError
+		if errors.As(err, &failed) {
+			fewer = failed.Index
+		}
+		if s.classify(err) == ClassSystemic || isOver(err) || n == 1 || fewer < 1 || fewer >= n {
+			break
+		}
+		n, err = fewer, nil
+	}
+	return 0, err
+}
+
+func isOver(err error) bool {
+	return errors.Is(err, ErrFenced) || errors.Is(err, eventstore.ErrOtherServer) || errors.Is(err, eventstore.ErrOutcomeUnknown)
+}
+
+// killed notes an attempt that was begun by a process which has ended.
+func (s *segment) killed(p *Parked) {
+	if p.Error != begunText {
+		return
+	}
+	s.note(p, ClassTransient, errors.New(killedText), time.Now())
+	kills := 0
+	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
+		kills++
+	}
+	if kills >= s.Retry.Kills {
+		p.State = Waiting
+	}
+}
+
+// put writes what is known of a parked key.
+func (s *segment) put(ctx context.Context, h *held, p Parked) error {
+	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: s.mark}, Park: []Parked{p}}); err != nil {
+		return err
+	}
+	h.state, h.next = p.State, p.Next
+	return nil
+}
+
+// drainOf is the batch that applies the first events of a parked key.
+func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch {
+	w := Write{Marks: Checkpoint{s.part: s.mark}, Done: items[:len(events)]}
+	if len(items) == len(events) {
+		w.Free = []Key{p.Key}
+	} else {
+		p.Attempts, p.Error, p.Stack, p.Next = 0, "", "", time.Now()
+		w.Park = []Parked{p}
+	}
+	return Batch{Term: s.term, Part: s.part, Events: events, Drain: true, Write: w}
+}
+
+// drainFailed writes down the attempt. It does not count if nothing else took effect
+// since the last one, because then it may be the fault of what all depend on.
+func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
+	if isOver(err) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) {
+		return err
+	}
+	class := s.classify(err)
+	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
+	if class == ClassSystemic {
+		before.Next = p.Next
+		if err := s.put(ctx, h, before); err != nil {
+			return err
+		}
+		return s.drainOutage(ctx, err)
+	}
+	if class == ClassTransient && h.tried == s.applied && s.to == nil {
+		p.Attempts = before.Attempts
+	}
+	h.tried = s.applied
+	s.tally.failed(p.Key.Key)
+	s.note(&p, class, err, time.Now())
+	if err := s.put(ctx, h, p); err != nil {
+		return err
+	}
+	if p.State == Waiting {
+		s.Logger.ErrorContext(ctx, "parked for good, until somebody decides", "name", s.Name, "part", s.part, "key", p.Key.Key, "attempts", p.Attempts, "error", err)
+		s.lookAround()
+	}
+	return nil
+}
+
+func (s *segment) drainOutage(ctx context.Context, err error) error {
+	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
+		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
+	}
+	s.stand(ctx, "it is no event's fault", err)
+	return nil
+}
+
+// ErrGone says that a parked event is not in the log any more.
+var ErrGone = errors.New("event is gone from the log")
+
+// read returns the events of items: what was kept, or what the log has.
+func (s *segment) read(ctx context.Context, items []Item) ([]event.Recorded, error) {
+	out := make([]event.Recorded, 0, len(items))
+	for _, i := range items {
+		if i.Data != nil {
+			e, err := decodeEvent(i.Data)
+			if err != nil {
+				return nil, Permanent(err)
+			}
+			out = append(out, e)
+			continue
+		}
+		if s.Log == nil {
+			return nil, Permanent(fmt.Errorf("read position %d: this reader has no log", i.Seq))
+		}
+		page, err := s.Log.ReadLog(ctx, eventstore.LogQuery{After: event.Position(i.Seq - 1), Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(page.Events) == 0 || int64(page.Events[0].Position) != i.Seq {
+			return nil, Permanent(fmt.Errorf("read position %d: %w", i.Seq, ErrGone))
+		}
+		out = append(out, page.Events[0])
+	}
+	return out, nil
+}
