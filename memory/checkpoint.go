@@ -56,7 +56,7 @@ func (d *DB) writeLocked(name string, term worker.Term, w worker.Write) error {
 	for part, m := range w.Marks {
 		m.Revision++
 		m.Epoch = max(d.marks[partKey{name, part}].Epoch, term.Epoch)
-		d.marks[partKey{name, part}] = m
+		d.marks[partKey{name, part}], d.updated[partKey{name, part}] = m, d.moment()
 	}
 	return nil
 }

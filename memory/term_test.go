@@ -175,6 +175,7 @@ func TestKeeperErrors(t *testing.T) {
 		`read roster of totals: context canceled`:                                               func() error { _, err := db.Roster(ended, "totals"); return err },
 		`list parked keys of totals: context canceled`:                                          func() error { _, err := db.Parked(ended, worker.ParkedQuery{Name: "totals"}); return err },
 		`read items of totals: part "p": key "order-1": context canceled`:                       func() error { _, err := db.Items(ended, "totals", key, 0, 1); return err },
+		`read status of totals: context canceled`:                                               func() error { _, err := db.Status(ended, "totals"); return err },
 		`list audits of totals: context canceled`:                                               func() error { _, err := db.Audits(ended, "totals", time.Time{}, 1); return err },
 	} {
 		if err := call(); err == nil || err.Error() != want {
