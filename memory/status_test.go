@@ -22,7 +22,7 @@ func TestStatusTellsTimes(t *testing.T) {
 			if err := appendTo(t.Context(), db); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 		}
 		err := db.Save(t.Context(), "totals", worker.Term{}, worker.Write{
 			Marks: worker.Checkpoint{"": {Position: 1}},
@@ -32,7 +32,7 @@ func TestStatusTellsTimes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		got, err := db.Status(t.Context(), "totals")
 		want := worker.Status{Name: "totals", Time: began.Add(4 * time.Minute), Head: 3, Parts: []worker.PartStatus{{
 			Mark: worker.Mark{Position: 1, Revision: 1}, Updated: began.Add(3 * time.Minute),

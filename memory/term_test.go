@@ -103,13 +103,13 @@ func TestLeasesGoByTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Holder, c.Epoch = "b", 1
-		time.Sleep(time.Minute - 1)
+		<-time.After(time.Minute - 1)
 		_, err := db.Claim(t.Context(), c)
 		want := `claim segment "" of totals: segment is taken by another worker: term 1 of a runs until 2000-01-01T00:01:00Z`
 		if !errors.Is(err, worker.ErrTaken) || err.Error() != want {
 			t.Errorf("Claim = %v, want %s", err, want)
 		}
-		time.Sleep(1)
+		<-time.After(1)
 		if term, err := db.Claim(t.Context(), c); err != nil || term.Epoch != 2 {
 			t.Errorf("Claim = %+v, %v, want epoch 2", term, err)
 		}

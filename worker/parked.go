@@ -99,9 +99,9 @@ type Item struct {
 type Audit struct {
 	Key
 	Time   time.Time // zero in a Write: the clock of the store
-	Actor  string // who
-	Action string // retry, discard, assign, note
-	Seq    int64  // of the event that was discarded; 0: none
+	Actor  string    // who
+	Action string    // retry, discard, assign, note
+	Seq    int64     // of the event that was discarded; 0: none
 	Detail string
 }
 
