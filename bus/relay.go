@@ -146,7 +146,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		return err
 	}
 	if err := r.meet(ctx, b.Term, mapped); err != nil {
-		return err
+		return worker.Systemic(err)
 	}
 	var messages []Message
 	for i, m := range mapped {
@@ -165,7 +165,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 	}
 	crash.At("bus.relay.published")
 	if err := r.save(ctx, b); err != nil {
-		return err
+		return worker.Systemic(err)
 	}
 	crash.At("bus.relay.saved")
 	return nil
@@ -206,7 +206,7 @@ func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) er
 	for p := range fresh {
 		if category, topic, _ := strings.Cut(p, "/"); topic != "" && r.knows(category) {
 			if r.fills(topic) {
-				return worker.Permanent(fmt.Errorf("publish category %s to topic %s: %w", category, topic, ErrMixedTopic))
+				return worker.Halt(fmt.Errorf("publish category %s to topic %s: %w", category, topic, ErrMixedTopic))
 			}
 			again = true
 		}

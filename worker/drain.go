@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,10 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	err := s.drain(ctx, Key{s.part, due}, first)
 	s.fair = time.Now().Add(9 * time.Since(now))
 	return true, err
+}
+
+func sooner(a, b *Parked) bool {
+	return cmp.Or(a.Next.Compare(b.Next), cmp.Compare(a.Key.Key, b.Key.Key)) < 0
 }
 
 // drain applies the first events of a parked key, and frees it if there are no more.
@@ -182,7 +187,7 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 // drainFailed writes down the attempt. It does not count if nothing else took effect
 // since the last one, because then it may be the fault of what all depend on.
 func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
-	if isOver(err) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) {
+	if isOver(err) || halts(err) {
 		return err
 	}
 	class := s.classify(err)

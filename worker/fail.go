@@ -27,7 +27,7 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 		return err
 	case ctx.Err() != nil:
 		return err
-	case errors.Is(err, ErrDiverged), errors.Is(err, ErrAltered):
+	case halts(err):
 		return err
 	case class == ClassSystemic:
 		return s.outage(ctx, in, "it is no event's fault", err)
@@ -95,7 +95,7 @@ func (s *segment) outage(ctx context.Context, in *intake, why string, err error)
 	if errors.Is(err, eventstore.ErrOutcomeUnknown) {
 		return err // the mark says what became of it
 	}
-	s.size = max(1, min(s.size, s.Batch/16))
+	s.size = max(1, min(s.size, s.most/16))
 	return nil
 }
 

@@ -39,6 +39,8 @@ type Retry struct {
 	// store and to the defaults, by which it is transient. nil: the defaults. It is
 	// called from several goroutines at once; a panic of it is not caught.
 	Classify func(err error) Class
+
+	random func(longest time.Duration) time.Duration // nil: between 0 and longest
 }
 
 // The defaults of Retry: ten attempts within about half a minute.
@@ -111,7 +113,11 @@ func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() 
 
 // Wait returns a random wait before attempt n+1. n counts from 1; any n will do.
 func (r Retry) Wait(n int) time.Duration {
-	return rand.N(min(r.longest(n), math.MaxInt64-1) + 1)
+	longest := min(r.longest(n), math.MaxInt64-1)
+	if r.random != nil {
+		return r.random(longest)
+	}
+	return rand.N(longest + 1)
 }
 
 // longest returns the longest wait before attempt n+1.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -51,7 +52,7 @@ func newRun(r Reader) *run {
 	w.stores, _ = r.Store.(Classifier)
 	w.budget = newBudget(w.Retry)
 	if r.Log != nil {
-		w.pages = &pages{log: r.Log}
+		w.pages = &pages{log: r.Log, turn: make(chan struct{}, 1)}
 		if w.Segments > 1 {
 			w.pages.most = keptPages
 		}
@@ -242,7 +243,10 @@ func (w *run) serve(ctx context.Context, term Term, began time.Time) *tenure {
 	t := &tenure{term: term, stop: cancel, ended: make(chan struct{})}
 	t.trusted.Store(began.Add(w.Lease).UnixNano())
 	t.seg = w.segment(term, term.Segment, &t.trusted)
+	// So that a profile of goroutines says which segment hangs.
+	ctx = pprof.WithLabels(ctx, pprof.Labels("reader", w.Name, "segment", term.Segment))
 	go func() {
+		pprof.SetGoroutineLabels(ctx)
 		defer close(t.ended)
 		defer cancel()
 		t.err = t.seg.readLog(ctx)
@@ -278,7 +282,7 @@ func (w *run) resign(ctx context.Context, leave bool, have ...*tenure) {
 // fatal reports whether an error is one that no waiting mends, of the reader as a
 // whole and not of an event.
 func (w *run) fatal(err error) bool {
-	return errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) || IsPermanent(err)
+	return halts(err) || IsPermanent(err)
 }
 
 // progress notes how far a segment is.

@@ -29,8 +29,10 @@ type segment struct {
 	fair  time.Time // no parked key before this time, while there is other work
 	spent time.Time // nor before this one: the budget of retries is spent
 
+	most    int       // the most events of a batch, those of other segments among them
 	size    int       // the most events of the next batch
 	suspect Claim     // what a worker before this one has begun and not ended
+	looked  bool      // for what is suspect
 	proven  bool      // a batch has taken effect since the term began
 	tally   tally     // how many keys fail
 	applied int       // events that took effect, to tell whether the fault is a key's
@@ -49,7 +51,7 @@ const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
 	number := max(0, slices.Index(SegmentNames(w.Segments), part))
-	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, size: w.Batch}
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -100,15 +102,20 @@ func (s *segment) settle(ctx context.Context) error {
 		}
 	}
 	s.held, s.begun = all, true
-	if !s.proven {
-		s.suspect = s.mark.Claim
+	if !s.looked { // later it is what this worker has begun itself
+		s.suspect, s.looked = s.mark.Claim, true
 	}
 	s.progress(s.part, s.mark.Position)
 	return nil
 }
 
+// mostRead is the most events of a page of which a segment takes its own.
+const mostRead = 10_000
+
 // readLog works until ctx ends, and returns nil then.
 func (s *segment) readLog(ctx context.Context) error {
+	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
+	s.size = s.most
 	defer func() {
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
@@ -143,7 +150,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.Batch, Server: s.mark.Server})
+	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
 	}

@@ -45,7 +45,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		at, err := s.try(ctx, in, lo, hi)
 		if err == nil {
 			lo = hi
-			s.size = min(2*s.size, s.Batch)
+			s.size = min(2*s.size, s.most)
 			clear(in.parking)
 			continue
 		}

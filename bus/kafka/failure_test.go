@@ -63,7 +63,7 @@ type sink struct {
 	deliver func(d worker.Delivery) error
 }
 
-func (s *sink) Checkpoint(context.Context) (worker.Checkpoint, error) { return s.marks, nil }
+func (s *sink) Begin(context.Context, ...string) (worker.Checkpoint, error) { return s.marks, nil }
 
 func (s *sink) Deliver(_ context.Context, d worker.Delivery) error { return s.deliver(d) }
 
@@ -274,7 +274,7 @@ func consumeWith(t *testing.T, seeds []string, deliver func(worker.Delivery) err
 
 type brokenSink struct{ err error }
 
-func (s brokenSink) Checkpoint(context.Context) (worker.Checkpoint, error) { return nil, s.err }
+func (s brokenSink) Begin(context.Context, ...string) (worker.Checkpoint, error) { return nil, s.err }
 
 func (s brokenSink) Deliver(context.Context, worker.Delivery) error { return nil }
 
