@@ -15,7 +15,8 @@ import (
 // Advance implements worker.Store. The transaction is READ COMMITTED; a second
 // Advance of the same name and part waits for the row of the mark. What it does
 // itself is bounded by WithCallTimeout, and fn by ctx. With a term, the server ends
-// the transaction if it idles past the deadline of ctx.
+// the transaction if it idles past the deadline of ctx. If it fails because a Claim has
+// ended the transaction, the error matches worker.ErrFenced, also that of fn.
 //
 // An error of COMMIT that leaves open whether it was done matches
 // eventstore.ErrOutcomeUnknown. It need not be found out: whoever is next locks
@@ -36,7 +37,7 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 	}
 	w, err := fn(ctx, tx, at)
 	if err != nil {
-		return err
+		return d.overtaken(ctx, tx, name, term, err)
 	}
 	if err := checkAdvance(&w, part, at); err != nil {
 		return fail(err)

@@ -53,10 +53,14 @@ func fenced(term worker.Term, err error) error {
 }
 
 // overtaken says so if the connection of a transaction that has not reached COMMIT is
-// gone because somebody else was given the term: Claim ends it. It gives the
-// connection back before it asks on another one.
+// gone, and if that is because somebody else was given the term: Claim ends it. It
+// gives the connection back before it asks on another one.
 func (d *DB) overtaken(ctx context.Context, tx pgx.Tx, name string, term worker.Term, err error) error {
-	if err == nil || term == (worker.Term{}) || !tx.Conn().IsClosed() || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+	if !tx.Conn().IsClosed() || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	err = lostError{err}
+	if term == (worker.Term{}) {
 		return err
 	}
 	rollback(ctx, tx)
