@@ -31,6 +31,7 @@ type segment struct {
 
 	size    int       // the most events of the next batch
 	suspect Claim     // what a worker before this one has begun and not ended
+	looked  bool      // for what is suspect
 	proven  bool      // a batch has taken effect since the term began
 	tally   tally     // how many keys fail
 	applied int       // events that took effect, to tell whether the fault is a key's
@@ -100,8 +101,8 @@ func (s *segment) settle(ctx context.Context) error {
 		}
 	}
 	s.held, s.begun = all, true
-	if !s.proven {
-		s.suspect = s.mark.Claim
+	if !s.looked { // later it is what this worker has begun itself
+		s.suspect, s.looked = s.mark.Claim, true
 	}
 	s.progress(s.part, s.mark.Position)
 	return nil
