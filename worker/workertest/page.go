@@ -66,6 +66,37 @@ func pagesParked[Tx any](t *testing.T, target Target[Tx]) {
 	}
 }
 
+// A key can be parked in several parts.
+func parkedByKey[Tx any](t *testing.T, target Target[Tx]) {
+	w := worker.Write{Marks: worker.Checkpoint{"p": {}, "q": {}}}
+	for _, k := range []worker.Key{{Part: "p", Key: "a"}, {Part: "p", Key: "a%"}, {Part: "p", Key: "b"}, {Part: "q", Key: "a"}} {
+		w.Park = append(w.Park, worker.Parked{Key: k, State: worker.Waiting, Since: noon})
+	}
+	if err := target.Store.Save(bounded(t), name, worker.Term{}, w); err != nil {
+		t.Fatal(err)
+	}
+	p := "p"
+	for what, c := range map[string]struct {
+		q    worker.ParkedQuery
+		want []worker.Key
+	}{
+		"of all parts": {worker.ParkedQuery{Key: "a"}, []worker.Key{{Part: "p", Key: "a"}, {Part: "q", Key: "a"}}},
+		"of one part":  {worker.ParkedQuery{Key: "a", Part: &p}, []worker.Key{{Part: "p", Key: "a"}}},
+		"behind one":   {worker.ParkedQuery{Key: "a", After: worker.Key{Part: "p", Key: "b"}}, []worker.Key{{Part: "q", Key: "a"}}},
+		"of a state":   {worker.ParkedQuery{Key: "a", State: worker.Retrying}, nil},
+		"that is none": {worker.ParkedQuery{Key: "c"}, nil},
+	} {
+		var got []worker.Key
+		c.q.Name = name
+		for _, p := range parked(t, target, c.q) {
+			got = append(got, p.Key)
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
+
 func pagesItems[Tx any](t *testing.T, target Target[Tx]) {
 	key, other := worker.Key{Part: "p", Key: "k"}, worker.Key{Part: "p", Key: "other"}
 	w := worker.Write{Park: []worker.Parked{{Key: key, State: worker.Waiting}, {Key: other, State: worker.Waiting}}}

@@ -69,6 +69,7 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 		"P8 bytes come back as they were":                keepsBytes[Tx],
 		"parking replaces what is known, events aside":   parksAgain[Tx],
 		"parked keys come by part and key, and page":     pagesParked[Tx],
+		"a parked key is found in its parts":             parkedByKey[Tx],
 		"items come in order, and page":                  pagesItems[Tx],
 		"audits come newest first":                       newestAudits[Tx],
 		"status of a reader that is not known":           statusOfNobody[Tx],
