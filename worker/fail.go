@@ -132,7 +132,7 @@ func explain(err error) (text, stack string) {
 	if errors.As(err, &p) {
 		stack = string(p.Stack)
 	}
-	return cut(err.Error(), MaxError), cut(stack, MaxError)
+	return Cut(err.Error()), Cut(stack)
 }
 
 // blamed is the error of the event itself: which one of its batch it was says nothing
@@ -143,18 +143,6 @@ func blamed(err error) error {
 		return failed.Err
 	}
 	return err
-}
-
-// cut makes a text valid, and shortens it to a number of bytes.
-func cut(s string, most int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-	if len(s) <= most {
-		return s
-	}
-	for !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most]
 }
 
 // tidy makes a key one that every store can keep: as it is, or quoted.

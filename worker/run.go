@@ -294,7 +294,7 @@ func (w *run) progress(segment string, to event.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.at[segment]
-	w.at[segment] = max(before, to)
+	w.at[segment] = to
 	if w.to != nil && before < *w.to && to >= *w.to {
 		w.lookAround()
 	}

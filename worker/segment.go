@@ -105,7 +105,7 @@ func (s *segment) settle(ctx context.Context) error {
 	if !s.looked { // later it is what this worker has begun itself
 		s.suspect, s.looked = s.mark.Claim, true
 	}
-	s.progress(s.part, s.mark.Position)
+	s.progress(s.part, s.from)
 	return nil
 }
 
