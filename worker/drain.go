@@ -180,7 +180,8 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 }
 
 // drainFailed writes down the attempt. It does not count if nothing else took effect
-// since the last one, because then it may be the fault of what all depend on.
+// since the last one, or if most keys fail, because then it may be the fault of what all
+// depend on.
 func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
 	if isOver(err) || halts(err) {
 		return err
@@ -193,13 +194,13 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 		if err := s.put(ctx, h, before); err != nil {
 			return err
 		}
-		return s.drainOutage(ctx, err)
+		return s.outage(ctx, false, err)
 	}
-	if class == ClassTransient && h.tried == s.applied && s.to == nil {
+	s.tally.failed(p.Key.Key)
+	if class == ClassTransient && s.to == nil && (h.tried == s.applied || s.tally.systemic(s.Retry.Systemic, 0)) {
 		p.Attempts = before.Attempts
 	}
 	h.tried = s.applied
-	s.tally.failed(p.Key.Key)
 	s.note(&p, class, err, time.Now())
 	if err := s.put(ctx, h, p); err != nil {
 		return err
@@ -208,14 +209,6 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 		s.Logger.ErrorContext(ctx, "parked for good, until somebody decides", "name", s.Name, "part", s.part, "key", p.Key.Key, "attempts", p.Attempts, "error", err)
 		s.lookAround()
 	}
-	return nil
-}
-
-func (s *segment) drainOutage(ctx context.Context, err error) error {
-	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
-	}
-	s.stand(ctx, "it is no event's fault", err)
 	return nil
 }
 

@@ -37,6 +37,7 @@ type segment struct {
 	tally   tally     // how many keys fail
 	applied int       // events that took effect, to tell whether the fault is a key's
 	pauses  int       // in a row
+	failing bool      // it is paused because most keys fail
 	paused  time.Time // since when
 
 	fresh     atomic.Bool  // a delivery took effect
@@ -209,6 +210,8 @@ func (s *segment) recover(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errTermOver):
 		return err
+	case errors.Is(err, errAgain):
+		return nil
 	case errors.Is(err, ErrFenced):
 		return s.fenced(ctx)
 	case errors.Is(err, eventstore.ErrOtherServer):

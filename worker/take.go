@@ -21,6 +21,7 @@ type intake struct {
 
 	alone   int                // the index of an event that is to be applied by itself; -1: none
 	parking map[string]*Parked // keys to be parked with the next batch
+	last    error              // of the event that failed last
 }
 
 // take makes the events take effect, a batch at a time, those of parked keys aside.
@@ -43,6 +44,9 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return err
 		}
 		at, err := s.try(ctx, in, lo, hi)
+		if errors.Is(err, errMostFail) {
+			return s.outage(ctx, true, in.last)
+		}
 		if err == nil {
 			lo = hi
 			s.size = min(2*s.size, s.most)
@@ -149,6 +153,9 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			}
 		}
 		b.Events, index = append(b.Events, e), append(index, i)
+	}
+	if len(b.Write.Park) > 0 && s.mostFail(in.last, b.Events) {
+		return -1, errMostFail
 	}
 	if err := s.apply(ctx, b); err != nil {
 		var failed *EventError
