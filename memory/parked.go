@@ -122,7 +122,7 @@ func (d *DB) Parked(ctx context.Context, q worker.ParkedQuery) ([]worker.Parked,
 	defer d.mu.Unlock()
 	var out []worker.Parked
 	for k, p := range d.parked {
-		if k.name != q.Name || q.Part != nil && *q.Part != k.Part || q.State != "" && q.State != p.State || byKey(k.Key, q.After) <= 0 {
+		if k.name != q.Name || q.Part != nil && *q.Part != k.Part || q.Key != "" && q.Key != k.Key.Key || q.State != "" && q.State != p.State || byKey(k.Key, q.After) <= 0 {
 			continue
 		}
 		one := p.Parked
