@@ -23,6 +23,22 @@ type intake struct {
 	parking map[string]*Parked // keys to be parked with the next batch
 }
 
+// parks reports whether an event goes behind a key that is to be parked. Those before
+// the one that has failed do not.
+func (in *intake) parks(key string, e event.Recorded) bool {
+	p := in.parking[key]
+	return p != nil && p.First <= int64(e.Position)
+}
+
+// parked takes the keys off the list that are parked with the events up to a position.
+func (in *intake) parked(to event.Position) {
+	for key, p := range in.parking {
+		if p.First <= int64(to) {
+			delete(in.parking, key)
+		}
+	}
+}
+
 // take makes the events take effect, a batch at a time, those of parked keys aside.
 // When it returns nil, each has taken effect or is parked.
 func (s *segment) take(ctx context.Context, in *intake) error {
@@ -43,7 +59,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		if err == nil {
 			lo = hi
 			s.size = min(2*s.size, s.Batch)
-			clear(in.parking)
+			in.parked(events[hi-1].Position)
 			if ctx.Err() != nil && lo < len(events) {
 				return ctx.Err() // the rest is for the next one
 			}
@@ -131,7 +147,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		key := s.key(e)
 		switch {
 		case !s.Covers(e) || SegmentOf(key.Key, s.Segments) != s.number():
-		case s.held[key.Key] != nil && !sabotage.ParkAlone, in.parking[key.Key] != nil && !sabotage.ParkAlone, s.parksAlone(in, e):
+		case s.held[key.Key] != nil && !sabotage.ParkAlone, in.parks(key.Key, e) && !sabotage.ParkAlone, s.parksAlone(in, e):
 			if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
 				b.Write.Park = append(b.Write.Park, *p)
 			}
