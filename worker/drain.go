@@ -75,6 +75,7 @@ func (s *segment) drain(ctx context.Context, p *Parked) error {
 		return s.put(ctx, p)
 	}
 	before := *p
+	s.trying[p.Key.Key] = before
 	p.Attempts++
 	p.Error, p.Next = begunText, time.Now().Add(s.Retry.Wait(p.Attempts))
 	if err := s.put(ctx, p); err != nil {
@@ -111,6 +112,10 @@ func isOver(err error) bool {
 // killed notes an attempt that was begun by a process which has ended.
 func (s *segment) killed(p *Parked) {
 	if p.Error != begunText {
+		return
+	}
+	if t, ok := s.trying[p.Key.Key]; ok { // by this one, which does not know its end
+		p.Attempts, p.Error, p.Stack = t.Attempts, t.Error, t.Stack
 		return
 	}
 	s.note(p, ClassTransient, errors.New(killedText), time.Now())
@@ -150,6 +155,7 @@ func (s *segment) drained(ctx context.Context, p *Parked, rest []Item, b Batch) 
 	}
 	delete(s.held, p.Key.Key)
 	delete(s.tried, p.Key.Key)
+	delete(s.trying, p.Key.Key)
 	s.Hooks.freed(KeyFreed{s.Name, p.Key})
 	s.Logger.InfoContext(ctx, "parked key has drained", "name", s.Name, "part", s.part, "key", p.Key.Key)
 	s.lookAround()
@@ -164,12 +170,15 @@ func (s *segment) drainFailed(ctx context.Context, p *Parked, before Parked, err
 		return err
 	}
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
-	if class == ClassSystemic {
+	if class == ClassSystemic || ctx.Err() != nil {
 		next := before
 		next.Next = p.Next
 		*p = next
 		if err := s.put(ctx, p); err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
 			return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))

@@ -26,14 +26,16 @@ type segment struct {
 	held  map[string]*Parked
 	fair  time.Time // no parked key before this time, while there is other work
 
-	size    int            // the most events of the next batch
-	suspect Claim          // what a worker before this one has begun and not ended
-	proven  bool           // a batch has taken effect since the term began
-	tally   tally          // how many keys fail
-	applied int            // events that took effect, to tell whether the fault is a key's
-	tried   map[string]int // what applied was when a key was tried last
-	pauses  int            // in a row
-	paused  time.Time      // since when
+	size    int               // the most events of the next batch
+	looked  bool              // at what the term before has left
+	suspect Claim             // what a worker before this one has begun and not ended
+	proven  bool              // a batch has taken effect since the term began
+	tally   tally             // how many keys fail
+	applied int               // events that took effect, to tell whether the fault is a key's
+	tried   map[string]int    // what applied was when a key was tried last
+	trying  map[string]Parked // what was known of keys before this term began an attempt
+	pauses  int               // in a row
+	paused  time.Time         // since when
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -46,7 +48,7 @@ type segment struct {
 const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
-	return &segment{run: w, term: term, part: part, trusted: trusted, size: w.Batch, tried: map[string]int{}}
+	return &segment{run: w, term: term, part: part, trusted: trusted, size: w.Batch, tried: map[string]int{}, trying: map[string]Parked{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -97,8 +99,8 @@ func (s *segment) settle(ctx context.Context) error {
 		}
 	}
 	s.held, s.begun = held, true
-	if !s.proven {
-		s.suspect = s.mark.Claim
+	if !s.looked { // later it is a claim of this term, whose worker lives
+		s.looked, s.suspect = true, s.mark.Claim
 	}
 	s.progress(s.part, s.mark.Position)
 	return nil
