@@ -90,10 +90,14 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return err
 	}
 	p := page[0]
+	if before, ours := s.trying[key.Key]; ours && p.Error == begunText {
+		p = before // its end is not known, and yet this process has not ended
+	}
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}
 	before := p
+	s.trying[key.Key] = before
 	p.Attempts++
 	p.Error, p.Next = begunText, time.Now().Add(s.Retry.Wait(p.Attempts))
 	if err := s.put(ctx, h, p); err != nil {
@@ -104,6 +108,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, err)
 	}
+	delete(s.trying, key.Key)
 	if n == len(items) {
 		delete(s.held, key.Key)
 		s.Hooks.freed(KeyFreed{s.Name, key})
@@ -148,6 +153,10 @@ func (s *segment) killed(p *Parked) {
 	if p.Error != begunText {
 		return
 	}
+	if t, ok := s.trying[p.Key.Key]; ok { // by this one, which does not know its end
+		p.Attempts, p.Error, p.Stack = t.Attempts, t.Error, t.Stack
+		return
+	}
 	s.note(p, ClassTransient, errors.New(killedText), time.Now())
 	kills := 0
 	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
@@ -189,10 +198,14 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 	class := s.classify(err)
 	err = blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
-	if class == ClassSystemic {
+	if class == ClassSystemic || ctx.Err() != nil {
 		before.Next = p.Next
 		if err := s.put(ctx, h, before); err != nil {
 			return err
+		}
+		delete(s.trying, p.Key.Key)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		return s.outage(ctx, false, err)
 	}
@@ -205,6 +218,7 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 	if err := s.put(ctx, h, p); err != nil {
 		return err
 	}
+	delete(s.trying, p.Key.Key)
 	if p.State == Waiting {
 		s.Logger.ErrorContext(ctx, "parked for good, until somebody decides", "name", s.Name, "part", s.part, "key", p.Key.Key, "attempts", p.Attempts, "error", err)
 		s.lookAround()

@@ -29,16 +29,17 @@ type segment struct {
 	fair  time.Time // no parked key before this time, while there is other work
 	spent time.Time // nor before this one: the budget of retries is spent
 
-	most    int       // the most events of a batch, those of other segments among them
-	size    int       // the most events of the next batch
-	suspect Claim     // what a worker before this one has begun and not ended
-	looked  bool      // for what is suspect
-	proven  bool      // a batch has taken effect since the term began
-	tally   tally     // how many keys fail
-	applied int       // events that took effect, to tell whether the fault is a key's
-	pauses  int       // in a row
-	failing bool      // it is paused because most keys fail
-	paused  time.Time // since when
+	most    int               // the most events of a batch, those of other segments among them
+	size    int               // the most events of the next batch
+	suspect Claim             // what a worker before this one has begun and not ended
+	looked  bool              // for what is suspect
+	proven  bool              // a batch has taken effect since the term began
+	tally   tally             // how many keys fail
+	applied int               // events that took effect, to tell whether the fault is a key's
+	trying  map[string]Parked // what was known of keys before this term began an attempt
+	pauses  int               // in a row
+	failing bool              // it is paused because most keys fail
+	paused  time.Time         // since when
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -52,7 +53,7 @@ const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
 	number := max(0, slices.Index(SegmentNames(w.Segments), part))
-	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch}
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -192,8 +193,12 @@ func (s *segment) wait(ctx context.Context) error {
 		}
 	}
 	waiting, cancel := context.WithCancel(ctx)
-	if due, ok := s.nextDue(); ok {
-		waiting, cancel = context.WithDeadline(ctx, due)
+	if len(s.held) > 0 { // the log does not tell of what somebody decides
+		look := time.Now().Add(s.Lease / 3)
+		if due, ok := s.nextDue(); ok && due.Before(look) {
+			look = due
+		}
+		waiting, cancel = context.WithDeadline(ctx, look)
 	}
 	defer cancel()
 	if err := s.Log.Wait(waiting, s.from); err != nil && waiting.Err() == nil {

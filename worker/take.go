@@ -24,6 +24,15 @@ type intake struct {
 	last    error              // of the event that failed last
 }
 
+// parked takes the keys off the list that are parked with the events up to a position.
+func (in *intake) parked(to event.Position) {
+	for key, p := range in.parking {
+		if p.First <= int64(to) {
+			delete(in.parking, key)
+		}
+	}
+}
+
 // take makes the events take effect, a batch at a time, those of parked keys aside.
 // When it returns nil, each has taken effect or is parked.
 func (s *segment) take(ctx context.Context, in *intake) error {
@@ -49,8 +58,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		}
 		if err == nil {
 			lo = hi
-			s.size = min(2*s.size, s.most)
-			clear(in.parking)
+			in.parked(events[hi-1].Position)
 			continue
 		}
 		if err := s.failed(ctx, in, lo, hi, at, err); err != nil {
