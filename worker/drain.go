@@ -48,8 +48,14 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 			due = p
 		}
 	}
-	if due == nil || s.budgeted() > 0 && due.Error != "" {
+	if due == nil {
 		return false, nil
+	}
+	if due.Error != "" {
+		if d := s.budgeted(); d > 0 {
+			due.Next = now.Add(d)
+			return false, nil
+		}
 	}
 	err := s.drain(ctx, due)
 	s.fair = time.Now().Add(9 * time.Since(now))

@@ -90,7 +90,7 @@ func (s *segment) outage(ctx context.Context, in *intake, why string, err error)
 		why = "the breaker is open"
 	}
 	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
+		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, blamed(err)))
 	}
 	clear(in.parking)
 	s.tally.reset()
