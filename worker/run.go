@@ -285,12 +285,12 @@ func (w *run) fatal(err error) bool {
 	return halts(err) || IsPermanent(err)
 }
 
-// progress notes how far a segment is.
+// progress notes how far a segment is. It can go back: see Reader.Begin.
 func (w *run) progress(segment string, to event.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.at[segment]
-	w.at[segment] = max(before, to)
+	w.at[segment] = to
 	if w.to != nil && before < *w.to && to >= *w.to {
 		w.lookAround()
 	}

@@ -76,6 +76,7 @@ func (s *segment) begin(ctx context.Context) error {
 	if s.mark, s.from, err = s.Begin(ctx, s.part, c); err != nil {
 		return err
 	}
+	s.progress(s.part, s.from)
 	return s.settle(ctx)
 }
 
@@ -100,7 +101,6 @@ func (s *segment) settle(ctx context.Context) error {
 	if !s.proven {
 		s.suspect = s.mark.Claim
 	}
-	s.progress(s.part, s.mark.Position)
 	return nil
 }
 
