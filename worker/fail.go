@@ -119,7 +119,7 @@ func (s *segment) outage(ctx context.Context, most bool, err error) error {
 		why = "the breaker is open"
 	}
 	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Halt(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
+		return Halt(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, blamed(err)))
 	}
 	s.tally.reset()
 	s.failing = most

@@ -289,7 +289,7 @@ func (w *run) fatal(err error) bool {
 	return halts(err) || IsPermanent(err)
 }
 
-// progress notes how far a segment is.
+// progress notes how far a segment is. It can go back: see Reader.Begin.
 func (w *run) progress(segment string, to event.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -40,6 +40,7 @@ type segment struct {
 	pauses  int               // in a row
 	failing bool              // it is paused because most keys fail
 	paused  time.Time         // since when
+	why     string            // it is
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -83,6 +84,7 @@ func (s *segment) begin(ctx context.Context) error {
 	if s.mark, s.from, err = s.Begin(ctx, s.part, c); err != nil {
 		return err
 	}
+	s.progress(s.part, s.from)
 	return s.settle(ctx)
 }
 
@@ -107,7 +109,6 @@ func (s *segment) settle(ctx context.Context) error {
 	if !s.looked { // later it is what this worker has begun itself
 		s.suspect, s.looked = s.mark.Claim, true
 	}
-	s.progress(s.part, s.from)
 	return nil
 }
 
@@ -256,7 +257,7 @@ func (s *segment) fenced(ctx context.Context) error {
 // it begins.
 func (s *segment) stand(ctx context.Context, why string, err error) {
 	if s.pauses++; s.pauses == 1 {
-		s.paused = time.Now()
+		s.paused, s.why = time.Now(), why
 		s.Logger.WarnContext(ctx, "paused", "name", s.Name, "part", s.part, "why", why, "error", err)
 		s.Hooks.paused(Pause{Name: s.Name, Part: s.part, Why: why, Err: err})
 	}
@@ -303,7 +304,7 @@ func (s *segment) worked(ctx context.Context, events int) {
 
 // resumed ends a pause.
 func (s *segment) resumed(took time.Duration) {
-	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.report().Paused, For: took})
+	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.why, For: took})
 	s.pauses = 0
 	s.tell(func(r *Report) { r.Paused = "" })
 }
