@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -82,5 +84,24 @@ func TestAlteredMarksStopTheReader(t *testing.T) {
 				t.Errorf("Checkpoint = %+v, %v, want the zero mark", c, err)
 			}
 		})
+	}
+}
+
+// Verify reports it, and goes on with the other readers.
+func TestVerifyReportsAlteredMarks(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	for _, name := range []string{"a", "b", "c"} {
+		s.end(s.db.Save(s.ctx, name, worker.Term{}, worker.Write{Marks: worker.Checkpoint{"p": {Position: 7}}}))
+	}
+	s.exec(`UPDATE annals.checkpoints SET position = 8 WHERE name <> 'b'`)
+	var found []string
+	_, err := s.db.Verify(s.ctx, postgres.Verification{Found: func(f postgres.Finding) {
+		found = append(found, fmt.Sprint(f.Fault, " ", f.Name, " ", f.Position, " ", f.Text))
+	}})
+	s.end(err)
+	const text = `: part "p": the mark at position 8 was not written by a worker: restore the row, or set the reader back with annals rewind --force`
+	if diff := cmp.Diff([]string{"altered a 8 checkpoint a" + text, "altered c 8 checkpoint c" + text}, found); diff != "" {
+		t.Errorf("Verify (-want +got):\n%s", diff)
 	}
 }

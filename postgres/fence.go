@@ -67,8 +67,9 @@ func (d *DB) overtaken(ctx context.Context, tx pgx.Tx, name string, term worker.
 	rollback(ctx, tx)
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	present := true
-	if ask := d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present); ask != nil || present {
+	present := true // unless the answer is another
+	_ = d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present)
+	if present {
 		return err
 	}
 	return fmt.Errorf("term %d of segment %q is over: %w: %w", term.Epoch, term.Segment, worker.ErrFenced, err)
