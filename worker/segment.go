@@ -185,8 +185,12 @@ func (s *segment) wait(ctx context.Context) error {
 		}
 	}
 	waiting, cancel := context.WithCancel(ctx)
-	if due, ok := s.nextDue(); ok {
-		waiting, cancel = context.WithDeadline(ctx, due)
+	if len(s.held) > 0 {
+		look := time.Now().Add(s.Lease)
+		if due, ok := s.nextDue(); ok && due.Before(look) {
+			look = due
+		}
+		waiting, cancel = context.WithDeadline(ctx, look)
 	}
 	defer cancel()
 	if err := s.Log.Wait(waiting, s.from); err != nil && waiting.Err() == nil {
