@@ -247,13 +247,13 @@ func (w *run) serve(ctx context.Context, term Term, began time.Time) *tenure {
 	ctx = pprof.WithLabels(ctx, pprof.Labels("reader", w.Name, "segment", term.Segment))
 	go func() {
 		pprof.SetGoroutineLabels(ctx)
+		defer w.lookAround() // last: the crew has to find it ended
 		defer close(t.ended)
 		defer cancel()
 		t.err = t.seg.readLog(ctx)
 		if errors.Is(t.err, errTermOver) {
 			t.err = nil
 		}
-		w.lookAround()
 	}()
 	return t
 }
