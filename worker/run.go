@@ -147,6 +147,9 @@ func (w *run) rest(ctx context.Context, have map[string]*tenure, d time.Duration
 	case <-timer.C:
 	case <-w.kick:
 	}
+	if ctx.Err() != nil {
+		return nil // the rest is for the end
+	}
 	for name, t := range have {
 		select {
 		case <-t.ended:

@@ -258,6 +258,7 @@ func (s *segment) stand(ctx context.Context, why string, err error) {
 		if d = s.budgeted(); d == 0 {
 			return
 		}
+		d += s.Retry.Wait(1) // so that not all segments ask again at once
 	}
 }
 
