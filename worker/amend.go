@@ -20,6 +20,8 @@ type Amender struct {
 	Store Keeper
 	Name  string // of the reader
 	Actor string // who asks; required
+
+	random func(longest time.Duration) time.Duration // as in Retry
 }
 
 // RetryParked has parked keys tried again, one after the other, each from its first
@@ -110,7 +112,7 @@ func (a Amender) amend(ctx context.Context, action string, key Key, change func(
 			}
 			return nil
 		}
-		if !pause(ctx, Retry{Cap: 20 * time.Millisecond, Base: time.Millisecond}.Wait(try)) {
+		if !pause(ctx, Retry{Cap: 20 * time.Millisecond, Base: time.Millisecond, random: a.random}.Wait(try)) {
 			return fail(ctx.Err())
 		}
 	}

@@ -150,17 +150,25 @@ func (w *run) rest(ctx context.Context, have map[string]*tenure, d time.Duration
 	if ctx.Err() != nil {
 		return nil // the rest is for the end
 	}
-	for name, t := range have {
+	var over []*tenure
+	for _, t := range have {
 		select {
 		case <-t.ended:
+			over = append(over, t)
 		default:
-			continue
 		}
+	}
+	for _, t := range over {
 		if t.err != nil {
 			return t.err
 		}
-		delete(have, name)
-		w.resign(ctx, false, t)
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	w.resign(ctx, false, over...)
+	for _, t := range over {
+		delete(have, t.term.Segment)
 		w.Hooks.lost(TermLost{w.Name, t.term, t.why})
 	}
 	return nil
