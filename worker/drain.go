@@ -29,8 +29,10 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 			first, ok = p.Next, true
 		}
 	}
-	if ok && first.Before(s.fair) {
-		first = s.fair
+	for _, not := range []time.Time{s.fair, s.broke} {
+		if first.Before(not) {
+			first = not
+		}
 	}
 	return first, ok
 }
@@ -40,7 +42,7 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 // use.
 func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	now := time.Now()
-	if now.Before(s.fair) {
+	if now.Before(s.fair) || now.Before(s.broke) {
 		return false, nil
 	}
 	var due *Parked
@@ -49,8 +51,14 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 			due = p
 		}
 	}
-	if due == nil || s.budgeted() > 0 && due.Error != "" {
+	if due == nil {
 		return false, nil
+	}
+	if due.Error != "" {
+		if d := s.budgeted(); d > 0 {
+			s.broke = now.Add(d + s.Retry.Wait(1))
+			return false, nil
+		}
 	}
 	err := s.drain(ctx, due)
 	s.fair = time.Now().Add(9 * time.Since(now))

@@ -25,6 +25,7 @@ type segment struct {
 	from  event.Position // where the next page begins
 	held  map[string]*Parked
 	fair  time.Time // no parked key before this time, while there is other work
+	broke time.Time // nor before this one, for want of a budget
 
 	size    int               // the most events of the next batch
 	looked  bool              // at what the term before has left
@@ -131,9 +132,9 @@ func (s *segment) readLog(ctx context.Context) error {
 
 // step applies one page, and before it what is parked and due.
 func (s *segment) step(ctx context.Context) (idle bool, err error) {
-	reading, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	if !s.begun {
+		reading, cancel := context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
 		if err := s.begin(reading); err != nil {
 			return false, err
 		}
@@ -142,6 +143,8 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
+	defer cancel()
 	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.Batch, Server: s.mark.Server})
 	if err != nil {
 		return false, err
