@@ -217,7 +217,10 @@ func (w *simWorker) actorLocked(ctx context.Context) *simActor {
 	return w.simWorld.actorLocked(id)
 }
 
-func segmentNumber(part string) (i int) {
-	_, _ = fmt.Sscanf(part, "%dof", &i)
-	return i
+// segmentNumber is the number in front of the name of a segment; there are at most ten.
+func segmentNumber(part string) int {
+	if part == "" {
+		return 0
+	}
+	return int(part[0] - '0')
 }
