@@ -142,11 +142,12 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		b.Page.Next = in.page.Events[hi-1].Position
 	}
 	var index []int
+	number := s.number()
 	for i := lo; i < hi; i++ {
 		e := in.page.Events[i]
 		key := s.key(e)
 		switch {
-		case !s.Covers(e) || SegmentOf(key.Key, s.Segments) != s.number():
+		case !s.Covers(e) || SegmentOf(key.Key, s.Segments) != number:
 		case s.held[key.Key] != nil && !sabotage.ParkAlone, in.parks(key.Key, e) && !sabotage.ParkAlone, s.parksAlone(in, e):
 			if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
 				b.Write.Park = append(b.Write.Park, *p)
