@@ -144,7 +144,7 @@ func TestDoctorAndRewindOfATopicsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	marks["annals.order/0"] = m
-	if err := l.models.SaveCheckpoint(t.Context(), "projection/topics", marks); err != nil {
+	if err := l.models.Save(t.Context(), "projection/topics", worker.Term{}, worker.Write{Marks: marks}); err != nil {
 		t.Fatal(err)
 	}
 	l.setBack(t)
@@ -164,7 +164,7 @@ func TestRewindRefuses(t *testing.T) {
 	t.Parallel()
 	url, db := database(t)
 	for name, mark := range map[string]worker.Checkpoint{"projection/a": {"": {Position: 1}}, "relay/main": {"": {Position: 1}}, "projection/t": {"t/0": {Position: 1}}} {
-		if err := db.SaveCheckpoint(t.Context(), name, mark); err != nil {
+		if err := db.Save(t.Context(), name, worker.Term{}, worker.Write{Marks: mark}); err != nil {
 			t.Fatal(err)
 		}
 	}
