@@ -124,7 +124,9 @@ func TestEveryCallEndsByItsDeadline(t *testing.T) {
 	}
 	advance := func(fn func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return w.db.Advance(ctx, "z", worker.Term{}, "", func(ctx context.Context, _ pgx.Tx, at worker.Mark) (worker.Write, error) { return worker.Write{Marks: worker.Checkpoint{"": at}}, fn(ctx) })
+			return w.db.Advance(ctx, "z", worker.Term{}, "", func(ctx context.Context, _ pgx.Tx, at worker.Mark) (worker.Write, error) {
+				return worker.Write{Marks: worker.Checkpoint{"": at}}, fn(ctx)
+			})
 		}
 	}
 	in("advance z", advance(silence))

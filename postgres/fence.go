@@ -2,18 +2,32 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
 // Index: terms_pkey. Lock: the row of the term, FOR KEY SHARE, and its key, until
 // the end of the transaction. Promise: P10; migrations/009_terms.sql says how.
-const fenceSQL = `SELECT {{schema}}.fence_v1($1, $2, $3, $4)`
+const (
+	fenceSQL = `SELECT {{schema}}.fence_v1($1, $2, $3, $4)`
+
+	// Index: terms_pkey. Lock: none.
+	presentSQL = `
+SELECT EXISTS (
+    SELECT
+    FROM {{schema}}.terms
+    WHERE name = $1
+      AND segment = $2
+      AND epoch = $3
+)`
+)
 
 // idleMargin is for the commit, and for clocks that do not run alike.
 const idleMargin = time.Second
@@ -21,7 +35,7 @@ const idleMargin = time.Second
 // queueFence holds the term until the end of the transaction. The deadline of ctx is
 // when whoever has the transaction will have given up.
 func (d *DB) queueFence(ctx context.Context, batch *pgx.Batch, name string, term worker.Term) {
-	if term == (worker.Term{}) {
+	if term == (worker.Term{}) || sabotage.NoEpoch {
 		return
 	}
 	idle := int64(0)
@@ -37,4 +51,26 @@ func fenced(term worker.Term, err error) error {
 		return fmt.Errorf("term %d of segment %q is over: %w", term.Epoch, term.Segment, worker.ErrFenced)
 	}
 	return err
+}
+
+// overtaken says so if the connection of a transaction that has not reached COMMIT is
+// gone, and if that is because somebody else was given the term: Claim ends it. It
+// gives the connection back before it asks on another one.
+func (d *DB) overtaken(ctx context.Context, tx pgx.Tx, name string, term worker.Term, err error) error {
+	if !tx.Conn().IsClosed() || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	err = lostError{err}
+	if term == (worker.Term{}) {
+		return err
+	}
+	rollback(ctx, tx)
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	present := true // unless the answer is another
+	_ = d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present)
+	if present {
+		return err
+	}
+	return fmt.Errorf("term %d of segment %q is over: %w: %w", term.Epoch, term.Segment, worker.ErrFenced, err)
 }

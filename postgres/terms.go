@@ -18,15 +18,18 @@ const (
 
 	// Index: members_pkey, terms_pkey. Lock: none. Promise: one snapshot.
 	rosterSQL = `
-SELECT true AS member, m.holder, '' AS segment, 0::bigint, true, m.lease_until, '', '', NULL::timestamptz
-FROM {{schema}}.members m
-WHERE m.name = $1
-  AND m.lease_until > clock_timestamp()
-UNION ALL
-SELECT false, t.holder, t.segment, t.epoch, t.lease_until > clock_timestamp(), t.lease_until, t.paused, t.error, t.error_at
-FROM {{schema}}.terms t
-WHERE t.name = $1
-ORDER BY member DESC, segment COLLATE "C", holder COLLATE "C"`
+SELECT r.member, r.holder, r.segment, r.epoch, r.lease_until > clock_timestamp(), r.lease_until, r.paused, r.error, r.error_at
+FROM (
+    SELECT true, m.holder, '', 0, m.lease_until, '', '', NULL
+    FROM {{schema}}.members m
+    WHERE m.name = $1
+      AND m.lease_until > clock_timestamp()
+    UNION ALL
+    SELECT false, t.holder, t.segment, t.epoch, t.lease_until, t.paused, t.error, t.error_at
+    FROM {{schema}}.terms t
+    WHERE t.name = $1
+) r (member, holder, segment, epoch, lease_until, paused, error, error_at)
+ORDER BY r.member DESC, r.segment COLLATE "C", r.holder COLLATE "C"`
 
 	// Index: members_pkey. Lock: the row.
 	leaveSQL = `

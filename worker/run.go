@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,7 @@ func newRun(r Reader) *run {
 	w.stores, _ = r.Store.(Classifier)
 	w.budget = newBudget(w.Retry)
 	if r.Log != nil {
-		w.pages = &pages{log: r.Log}
+		w.pages = &pages{log: r.Log, turn: make(chan struct{}, 1)}
 		if w.Segments > 1 {
 			w.pages.most = keptPages
 		}
@@ -246,7 +247,10 @@ func (w *run) serve(ctx context.Context, term Term, began time.Time) *tenure {
 	t := &tenure{term: term, stop: cancel, ended: make(chan struct{})}
 	t.trusted.Store(began.Add(w.Lease).UnixNano())
 	t.seg = w.segment(term, term.Segment, &t.trusted)
+	// So that a profile of goroutines says which segment hangs.
+	ctx = pprof.WithLabels(ctx, pprof.Labels("reader", w.Name, "segment", term.Segment))
 	go func() {
+		pprof.SetGoroutineLabels(ctx)
 		defer close(t.ended)
 		defer cancel()
 		t.err = t.seg.readLog(ctx)

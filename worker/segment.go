@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,22 +19,28 @@ type segment struct {
 	*run
 	term    Term
 	part    string
+	number  int           // of the segment
 	trusted *atomic.Int64 // UnixNano until which the lease runs at least; nil: somebody else decides
 
 	begun bool
 	mark  Mark           // as it is stored, and as a place in the log as it is now
 	from  event.Position // where the next page begins
-	held  map[string]*Parked
+	held  map[string]*held
 	fair  time.Time // no parked key before this time, while there is other work
+	spent time.Time // nor before this one: the budget of retries is spent
 
-	size    int            // the most events of the next batch
-	suspect Claim          // what a worker before this one has begun and not ended
-	proven  bool           // a batch has taken effect since the term began
-	tally   tally          // how many keys fail
-	applied int            // events that took effect, to tell whether the fault is a key's
-	tried   map[string]int // what applied was when a key was tried last
-	pauses  int            // in a row
-	paused  time.Time      // since when
+	most    int               // the most events of a batch, those of other segments among them
+	size    int               // the most events of the next batch
+	suspect Claim             // what a worker before this one has begun and not ended
+	looked  bool              // for what is suspect
+	proven  bool              // a batch has taken effect since the term began
+	tally   tally             // how many keys fail
+	applied int               // events that took effect, to tell whether the fault is a key's
+	trying  map[string]Parked // what was known of keys before this term began an attempt
+	pauses  int               // in a row
+	failing bool              // it is paused because most keys fail
+	paused  time.Time         // since when
+	why     string            // it is
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -46,7 +53,8 @@ type segment struct {
 const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
-	return &segment{run: w, term: term, part: part, trusted: trusted, size: w.Batch, tried: map[string]int{}}
+	number := max(0, slices.Index(SegmentNames(w.Segments), part))
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -82,30 +90,35 @@ func (s *segment) begin(ctx context.Context) error {
 
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
-	held := map[string]*Parked{}
-	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 1000}
+	all := map[string]*held{}
+	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 200}
 	for {
 		page, err := s.Store.Parked(ctx, q)
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			held[page[i].Key.Key] = &page[i]
-			q.After = page[i].Key
+		for _, p := range page {
+			all[p.Key.Key] = asHeld(p)
+			q.After = p.Key
 		}
 		if len(page) < q.Limit {
 			break
 		}
 	}
-	s.held, s.begun = held, true
-	if !s.proven {
-		s.suspect = s.mark.Claim
+	s.held, s.begun = all, true
+	if !s.looked { // later it is what this worker has begun itself
+		s.suspect, s.looked = s.mark.Claim, true
 	}
 	return nil
 }
 
+// mostRead is the most events of a page of which a segment takes its own.
+const mostRead = 10_000
+
 // readLog works until ctx ends, and returns nil then.
 func (s *segment) readLog(ctx context.Context) error {
+	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
+	s.size = s.most
 	defer func() {
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
@@ -140,7 +153,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.Batch, Server: s.mark.Server})
+	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
 	}
@@ -181,8 +194,12 @@ func (s *segment) wait(ctx context.Context) error {
 		}
 	}
 	waiting, cancel := context.WithCancel(ctx)
-	if due, ok := s.nextDue(); ok {
-		waiting, cancel = context.WithDeadline(ctx, due)
+	if len(s.held) > 0 { // the log does not tell of what somebody decides
+		look := time.Now().Add(s.Lease / 3)
+		if due, ok := s.nextDue(); ok && due.Before(look) {
+			look = due
+		}
+		waiting, cancel = context.WithDeadline(ctx, look)
 	}
 	defer cancel()
 	if err := s.Log.Wait(waiting, s.from); err != nil && waiting.Err() == nil {
@@ -199,6 +216,8 @@ func (s *segment) recover(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errTermOver):
 		return err
+	case errors.Is(err, errAgain):
+		return nil
 	case errors.Is(err, ErrFenced):
 		return s.fenced(ctx)
 	case errors.Is(err, eventstore.ErrOtherServer):
@@ -238,7 +257,7 @@ func (s *segment) fenced(ctx context.Context) error {
 // it begins.
 func (s *segment) stand(ctx context.Context, why string, err error) {
 	if s.pauses++; s.pauses == 1 {
-		s.paused = time.Now()
+		s.paused, s.why = time.Now(), why
 		s.Logger.WarnContext(ctx, "paused", "name", s.Name, "part", s.part, "why", why, "error", err)
 		s.Hooks.paused(Pause{Name: s.Name, Part: s.part, Why: why, Err: err})
 	}
@@ -285,7 +304,7 @@ func (s *segment) worked(ctx context.Context, events int) {
 
 // resumed ends a pause.
 func (s *segment) resumed(took time.Duration) {
-	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.report().Paused, For: took})
+	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.why, For: took})
 	s.pauses = 0
 	s.tell(func(r *Report) { r.Paused = "" })
 }

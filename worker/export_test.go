@@ -1,0 +1,9 @@
+package worker
+
+import "time"
+
+// WithRandom has waits drawn by a function, so that a run can be repeated.
+func (r Retry) WithRandom(random func(longest time.Duration) time.Duration) Retry {
+	r.random = random
+	return r
+}
