@@ -30,6 +30,7 @@ type segment struct {
 	size    int               // the most events of the next batch
 	looked  bool              // at what the term before has left
 	suspect Claim             // what a worker before this one has begun and not ended
+	claimed bool              // this term has said what it begins with
 	proven  bool              // a batch has taken effect since the term began
 	tally   tally             // how many keys fail
 	applied int               // events that took effect, to tell whether the fault is a key's
@@ -114,6 +115,11 @@ func (s *segment) readLog(ctx context.Context) error {
 			s.resumed(time.Since(s.paused))
 		}
 	}()
+	defer func() {
+		if ctx.Err() != nil {
+			s.takeBack(ctx)
+		}
+	}()
 	for ctx.Err() == nil {
 		idle, err := s.step(ctx)
 		switch {
@@ -128,6 +134,36 @@ func (s *segment) readLog(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// takeBack says that what this term has begun and not ended, because it was stopped,
+// has not ended the process. What a term before it has left stays as it was.
+func (s *segment) takeBack(ctx context.Context) {
+	if !s.claimed && len(s.trying) == 0 {
+		return
+	}
+	ctx, cancel := Detach(ctx, s.Timeout)
+	defer cancel()
+	if !s.begun && s.begin(ctx) != nil {
+		return // as if it had crashed
+	}
+	next := s.mark
+	if s.claimed && next.Claim.Events > 0 {
+		next.Claim = s.suspect
+	}
+	w := Write{Marks: Checkpoint{s.part: next}}
+	for key := range s.trying {
+		if p := s.held[key]; p != nil && p.Error == begunText {
+			s.killed(p)
+			w.Park = append(w.Park, *p)
+		}
+	}
+	if next.Claim == s.mark.Claim && len(w.Park) == 0 {
+		return
+	}
+	if err := s.save(ctx, w); err != nil {
+		s.Logger.InfoContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	}
 }
 
 // step applies one page, and before it what is parked and due.

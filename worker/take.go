@@ -102,7 +102,7 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 	}
 	c.To, c.Events = in.page.Events[hi-1].Position, hi-lo
 	next := s.mark
-	next.Claim = c
+	next.Claim, s.claimed = c, true
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
 		return hi, err
 	}
