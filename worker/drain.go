@@ -16,10 +16,17 @@ import (
 type held struct {
 	state State
 	next  time.Time
-	tried int // what segment.applied was when it was tried last; -1: not since it is known here
+	tried int // what segment.applied was when it was tried last
 }
 
-func asHeld(p Parked) *held { return &held{p.State, p.Next, -1} }
+// know has a parked key in mind, with what was known of it before.
+func (s *segment) know(all map[string]*held, p Parked) {
+	h := &held{p.State, p.Next, s.applied}
+	if before := s.held[p.Key.Key]; before != nil {
+		h.tried = before.tried
+	}
+	all[p.Key.Key] = h
+}
 
 // drainBatch is the most parked events that are applied at once.
 const drainBatch = 100
@@ -64,7 +71,7 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if wait := s.budgeted(); wait > 0 {
-		s.spent = now.Add(wait)
+		s.spent = now.Add(wait + s.Retry.Wait(1))
 		return false, nil
 	}
 	err := s.drain(ctx, Key{s.part, due}, first)
@@ -116,7 +123,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		s.lookAround()
 		return nil
 	}
-	h.next, h.tried = time.Now(), -1
+	h.next, h.tried = time.Now(), s.applied
 	return nil
 }
 

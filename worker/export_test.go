@@ -7,3 +7,9 @@ func (r Retry) WithRandom(random func(longest time.Duration) time.Duration) Retr
 	r.random = random
 	return r
 }
+
+// WithRandom does the same for the waits of an Amender.
+func (a Amender) WithRandom(random func(longest time.Duration) time.Duration) Amender {
+	a.random = random
+	return a
+}

@@ -21,6 +21,9 @@ type pages struct {
 const keptPages = 4
 
 func (p *pages) read(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
+	}
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()

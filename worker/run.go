@@ -151,17 +151,28 @@ func (w *run) rest(ctx context.Context, have map[string]*tenure, d time.Duration
 	case <-timer.C:
 	case <-w.kick:
 	}
-	for name, t := range have {
+	if ctx.Err() != nil {
+		return nil // the rest is for the end
+	}
+	var over []*tenure
+	for _, t := range have {
 		select {
 		case <-t.ended:
+			over = append(over, t)
 		default:
-			continue
 		}
+	}
+	for _, t := range over {
 		if t.err != nil {
 			return t.err
 		}
-		delete(have, name)
-		w.resign(ctx, false, t)
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	w.resign(ctx, false, over...)
+	for _, t := range over {
+		delete(have, t.term.Segment)
 		w.Hooks.lost(TermLost{w.Name, t.term, t.why})
 	}
 	return nil
@@ -251,13 +262,13 @@ func (w *run) serve(ctx context.Context, term Term, began time.Time) *tenure {
 	ctx = pprof.WithLabels(ctx, pprof.Labels("reader", w.Name, "segment", term.Segment))
 	go func() {
 		pprof.SetGoroutineLabels(ctx)
+		defer w.lookAround() // last: the crew has to find it ended
 		defer close(t.ended)
 		defer cancel()
 		t.err = t.seg.readLog(ctx)
 		if errors.Is(t.err, errTermOver) {
 			t.err = nil
 		}
-		w.lookAround()
 	}()
 	return t
 }

@@ -98,7 +98,7 @@ func (s *segment) settle(ctx context.Context) error {
 			return err
 		}
 		for _, p := range page {
-			all[p.Key.Key] = asHeld(p)
+			s.know(all, p)
 			q.After = p.Key
 		}
 		if len(page) < q.Limit {
@@ -142,9 +142,9 @@ func (s *segment) readLog(ctx context.Context) error {
 
 // step applies one page, and before it what is parked and due.
 func (s *segment) step(ctx context.Context) (idle bool, err error) {
-	reading, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	if !s.begun {
+		reading, cancel := context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
 		if err := s.begin(reading); err != nil {
 			return false, err
 		}
@@ -153,6 +153,8 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
+	defer cancel()
 	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
@@ -271,6 +273,7 @@ func (s *segment) stand(ctx context.Context, why string, err error) {
 		if d = s.budgeted(); d == 0 {
 			return
 		}
+		d += s.Retry.Wait(1) // so that not all segments ask again at once
 	}
 }
 

@@ -177,7 +177,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	}
 	for i := range b.Write.Park {
 		p := b.Write.Park[i]
-		s.held[p.Key.Key] = asHeld(p)
+		s.know(s.held, p)
 		s.Hooks.parked(KeyParked{Name: s.Name, Key: p.Key, Events: b.Write.behind(p.Key), Err: errors.New(p.Error)})
 		s.Logger.WarnContext(ctx, "parked", "name", s.Name, "part", s.part, "key", p.Key.Key, "position", p.First, "state", p.State, "error", p.Error)
 	}

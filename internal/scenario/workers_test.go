@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,7 +55,8 @@ func (workNote) isWorkEvent() {}
 // What a workNote does to its handler, unless it is fixed.
 const (
 	doExit    = "exit"    // ends the process
-	doFail    = "fail"    // fails for good
+	doRefuse  = "refuse"  // fails for good
+	doFail    = "fail"    // fails, and nobody knows whether for good
 	doPanic   = "panic"   // panics
 	doGoexit  = "goexit"  // ends the goroutine
 	doHang    = "hang"    // returns when the context ends
@@ -164,28 +166,46 @@ const tallies = "projection/tallies"
 
 func (w *workers) projection() *projection.Projection[pgx.Tx] {
 	return projection.New("tallies", projection.On(workCodec, func(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
-		if err := tally1(ctx, tx, e); err != nil || w.Fixed {
+		err := tally1(ctx, tx, e)
+		note := e.Data.(workNote)
+		switch {
+		case err != nil || w.Fixed:
 			return err
-		}
-		switch note := e.Data.(workNote); note.Do {
-		case doExit:
-			os.Exit(3)
-		case doFail:
-			return worker.Permanent(errors.New("this one never"))
-		case doStumble:
-			if rand.IntN(3) == 0 {
-				return errors.New("stumbled")
-			}
-		case doDwell:
+		case note.Do == doDwell:
 			var b begun
 			if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&b.XID); err != nil {
 				return err
 			}
 			w.to.Tell("begun", b)
 			<-time.After(dwelling) // whatever becomes of ctx
+			return nil
 		}
-		return nil
+		return note.do(ctx)
 	}))
+}
+
+// do does what the event makes its handler do.
+func (n workNote) do(ctx context.Context) error {
+	switch n.Do {
+	case doExit:
+		os.Exit(3)
+	case doRefuse:
+		return worker.Permanent(errors.New("this one never"))
+	case doFail:
+		return errors.New("not this one")
+	case doPanic:
+		panic("this one")
+	case doGoexit:
+		runtime.Goexit()
+	case doHang:
+		<-ctx.Done()
+		return ctx.Err()
+	case doStumble:
+		if rand.IntN(3) == 0 {
+			return errors.New("stumbled")
+		}
+	}
+	return nil
 }
 
 func tally1(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
@@ -194,7 +214,7 @@ INSERT INTO tallied (stream, n)
 VALUES ($1, 1)
 ON CONFLICT (stream) DO UPDATE SET n = tallied.n + 1`, e.Stream.String())
 	if err == nil {
-		_, err = tx.Exec(ctx, `INSERT INTO handled (event_id, stream, version) VALUES ($1, $2, $3)`, [16]byte(e.Metadata.ID), e.Stream.String(), int64(e.Version))
+		_, err = tx.Exec(ctx, `INSERT INTO handled (event_id, stream, version) VALUES ($1::text::uuid, $2, $3)`, e.Metadata.ID.String(), e.Stream.String(), int64(e.Version))
 	}
 	return err
 }
@@ -227,7 +247,7 @@ func (p rowPublisher) Publish(ctx context.Context, messages []bus.Message) error
 				version = string(h.Value)
 			}
 		}
-		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3, $4::text::bigint)`, m.Topic, string(m.Key), [16]byte(id), version)
+		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3::text::uuid, $4::text::bigint)`, m.Topic, string(m.Key), id.String(), version)
 		if strings.Contains(string(m.Value), doDwell) {
 			p.to.Tell("begun", begun{})
 			<-time.After(dwelling)
