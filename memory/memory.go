@@ -40,6 +40,7 @@ type DB struct {
 	grown   chan struct{} // closed when log grows
 
 	marks   map[partKey]worker.Mark
+	updated map[partKey]time.Time // when the mark was written
 	holders map[partKey]*advance
 	seats   map[segmentKey]worker.Seat
 	members map[memberKey]time.Time // until when
@@ -48,6 +49,9 @@ type DB struct {
 
 	snapshots map[snapshotKey]savedSnapshot // guarded by mu
 }
+
+// poll is how long Wait waits at most: what a reader has parked may have been decided on.
+const poll = time.Second
 
 type partKey struct{ name, part string }
 
@@ -68,6 +72,7 @@ func New(opts ...Option) *DB {
 		grown:       make(chan struct{}),
 
 		marks:   map[partKey]worker.Mark{},
+		updated: map[partKey]time.Time{},
 		holders: map[partKey]*advance{},
 		seats:   map[segmentKey]worker.Seat{},
 		members: map[memberKey]time.Time{},
@@ -234,10 +239,13 @@ func (d *DB) Wait(ctx context.Context, after event.Position) error {
 	if behind {
 		return nil
 	}
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
 	select {
 	case <-grown:
-		return nil
+	case <-timer.C:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return nil
 }

@@ -159,16 +159,9 @@ func (p *Projection[Tx]) CatchUp(ctx context.Context, db worker.Store[Tx], opts 
 }
 
 func (p *Projection[Tx]) runner(db worker.Store[Tx], opts []Option) (*runner[Tx], error) {
-	r := &runner[Tx]{Projection: p, db: db}
-	var errs []error
-	for _, o := range opts {
-		errs = append(errs, o(&r.options))
-	}
-	if r.source != nil && r.worker.Segments > 1 {
-		errs = append(errs, errors.New("option WithSegments: a source has partitions of its own"))
-	}
-	if err := errors.Join(errs...); err != nil {
+	o, err := newOptions(opts)
+	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", p.name, err)
 	}
-	return r, nil
+	return &runner[Tx]{Projection: p, options: o, db: db}, nil
 }

@@ -30,6 +30,8 @@ type Amender struct {
 	Store Keeper
 	Name  string // of the reader
 	Actor string // who asks; required, at most MaxNote bytes
+
+	random func(longest time.Duration) time.Duration // as in Retry
 }
 
 // RetryParked has parked keys tried again, one after the other, each from its first
@@ -174,7 +176,7 @@ func (a Amender) amend(ctx context.Context, action string, key Key, change func(
 		if !errors.Is(err, ErrFenced) || try == amendTries {
 			return fail(err)
 		}
-		if try%2 == 0 && !pause(ctx, Retry{Cap: 20 * time.Millisecond, Base: time.Millisecond}.Wait(try)) {
+		if try%2 == 0 && !pause(ctx, Retry{Cap: 20 * time.Millisecond, Base: time.Millisecond, random: a.random}.Wait(try)) {
 			return fail(ctx.Err())
 		}
 	}

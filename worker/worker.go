@@ -97,7 +97,9 @@ type Sink interface {
 	// Begin returns the checkpoint, before the source delivers from the given parts.
 	// Whatever had them before is fenced: they are the source's to give.
 	Begin(ctx context.Context, parts ...string) (Checkpoint, error)
-	// Deliver returns when the delivery has taken effect and its mark is stored.
+	// Deliver returns when the events of the delivery have taken effect or are parked,
+	// and its mark is stored. The error matches ErrFenced if the part was begun again
+	// since, by whomever.
 	Deliver(ctx context.Context, d Delivery) error
 }
 

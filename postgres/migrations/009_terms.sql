@@ -6,7 +6,7 @@
 -- The second key is what makes a change of the epoch another kind of lock than a
 -- heartbeat: an UPDATE of a column of a unique key takes FOR UPDATE, every other one
 -- FOR NO KEY UPDATE. A batch holds FOR KEY SHARE, which lets the second pass and not
--- the first. DESIGN.md 17 has the protocol.
+-- the first. DESIGN.md 16 has the protocol.
 CREATE TABLE {{schema}}.terms (
     name        text        COLLATE "C" NOT NULL,
     segment     text        COLLATE "C" NOT NULL,
@@ -14,8 +14,8 @@ CREATE TABLE {{schema}}.terms (
     holder      text        COLLATE "C" NOT NULL,
     lease_until timestamptz NOT NULL,
     claimed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    paused      text        NOT NULL DEFAULT '',
-    error       text        NOT NULL DEFAULT '',
+    paused      text        COLLATE "C" NOT NULL DEFAULT '',
+    error       text        COLLATE "C" NOT NULL DEFAULT '',
     error_at    timestamptz,
     CONSTRAINT terms_pkey PRIMARY KEY (name, segment),
     CONSTRAINT terms_epoch_key UNIQUE (name, segment, epoch),

@@ -50,7 +50,7 @@ func pagesParked[Tx any](t *testing.T, target Target[Tx]) {
 					if limit > 0 && len(page) > limit {
 						t.Errorf("%d keys, want at most %d", len(page), limit)
 					}
-					if len(page) == 0 {
+					if len(page) == 0 || len(got) > len(want) {
 						break
 					}
 					for _, p := range page {
@@ -134,6 +134,12 @@ func pagesItems[Tx any](t *testing.T, target Target[Tx]) {
 
 func newestAudits[Tx any](t *testing.T, target Target[Tx]) {
 	ctx := bounded(t)
+	if err := target.Store.Save(ctx, "another", worker.Term{}, worker.Write{Audit: []worker.Audit{{Actor: "ada", Action: "note"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := target.Store.Audits(ctx, "another", time.Time{}, 0); err != nil || len(got) != 1 || got[0].Time.IsZero() {
+		t.Errorf("Audits = %+v, %v, want one with the time of the store", got, err)
+	}
 	var want []worker.Audit // newest first
 	for i := range 6 {
 		a := worker.Audit{Key: worker.Key{Part: "p", Key: "k"}, Time: noon.Add(time.Duration(i) * time.Microsecond), Actor: "ada \u00e4'", Action: "discard", Seq: int64(i), Detail: "a\nb"}
