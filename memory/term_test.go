@@ -41,7 +41,7 @@ func TestClaimTellsFn(t *testing.T) {
 			if cause := context.Cause(ctx); ctx.Err() == nil || cause != worker.ErrFenced { //nolint:errorlint // as it is
 				t.Errorf("the context of fn has ended with %v, want ErrFenced", cause)
 			}
-			want := "append order-1: the transaction was ended by a claim: checkpoint was moved by another worker"
+			want := `append order-1: term 1 of segment "" is over: checkpoint was moved by another worker`
 			if err := appendTo(context.Background(), db.Tx(tx)); !errors.Is(err, worker.ErrFenced) || err.Error() != want {
 				t.Errorf("Append = %v, want %s", err, want)
 			}
@@ -53,7 +53,7 @@ func TestClaimTellsFn(t *testing.T) {
 			}
 			return worker.Write{}, ctx.Err()
 		})
-		want := "advance totals: the transaction was ended by a claim: checkpoint was moved by another worker"
+		want := `advance totals: term 1 of segment "" is over: checkpoint was moved by another worker`
 		if !errors.Is(err, worker.ErrFenced) || err.Error() != want {
 			t.Errorf("Advance = %v, want %s", err, want)
 		}
@@ -103,13 +103,13 @@ func TestLeasesGoByTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Holder, c.Epoch = "b", 1
-		time.Sleep(time.Minute - 1)
+		<-time.After(time.Minute - 1)
 		_, err := db.Claim(t.Context(), c)
-		want := `claim totals: segment "" is leased to a until 2000-01-01T00:01:00Z: segment is taken by another worker`
+		want := `claim segment "" of totals: segment is taken by another worker: term 1 of a runs until 2000-01-01T00:01:00Z`
 		if !errors.Is(err, worker.ErrTaken) || err.Error() != want {
 			t.Errorf("Claim = %v, want %s", err, want)
 		}
-		time.Sleep(1)
+		<-time.After(1)
 		if term, err := db.Claim(t.Context(), c); err != nil || term.Epoch != 2 {
 			t.Errorf("Claim = %+v, %v, want epoch 2", term, err)
 		}
@@ -134,30 +134,49 @@ func TestKeeperErrors(t *testing.T) {
 		})
 	}
 	for want, call := range map[string]func() error{
-		`save checkpoint totals: segment "" is at epoch 1, not 2: checkpoint was moved by another worker`:  func() error { return save(worker.Term{Epoch: 2}, worker.Write{}) },
-		`advance totals: segment "" is at epoch 1, not 2: checkpoint was moved by another worker`:          func() error { return advance(worker.Term{Epoch: 2}, worker.Write{}) },
+		`save checkpoint totals: term 2 of segment "" is over: checkpoint was moved by another worker`:     func() error { return save(worker.Term{Epoch: 2}, worker.Write{}) },
+		`advance totals: term 2 of segment "" is over: checkpoint was moved by another worker`:             func() error { return advance(worker.Term{Epoch: 2}, worker.Write{}) },
 		`save checkpoint totals: part "p" is at revision 0, not 3: checkpoint was moved by another worker`: func() error { return save(worker.Term{}, worker.Write{Marks: worker.Checkpoint{"p": {Revision: 3}}}) },
 		`advance totals: part "p" is at revision 0, not 3: checkpoint was moved by another worker`: func() error {
 			return advance(worker.Term{}, worker.Write{Marks: worker.Checkpoint{"p": {Revision: 3}}})
 		},
-		`advance totals: part "p": the write moves part "q" too`:                                            func() error { return advance(worker.Term{}, worker.Write{Marks: worker.Checkpoint{"p": {}, "q": {}}}) },
-		`advance totals: transaction has ended`:                                                             func() error { return advance(worker.Term{}, worker.Write{Audit: []worker.Audit{{}}}) },
-		`save checkpoint totals: key "order-1" of part "p": the write does not move the mark of the part`:   func() error { return save(worker.Term{}, worker.Write{Free: []worker.Key{key}}) },
-		`save checkpoint totals: key "order-1" of part "p" is not parked: it cannot be freed`:               func() error { return save(worker.Term{}, worker.Write{Marks: marks, Free: []worker.Key{key}}) },
-		`save checkpoint totals: key "order-1" of part "p" is not parked: an event cannot be put behind it`: func() error { return save(worker.Term{}, worker.Write{Marks: marks, Items: []worker.Item{{Key: key}}}) },
-		`save checkpoint totals: key "order-1" of part "p" still has 2 events: it cannot be freed`: func() error {
-			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: key}}, Items: []worker.Item{{Key: key}, {Key: key, Seq: 1}}, Free: []worker.Key{key}})
+		`advance totals: part "q": its mark is written by an advance of part "p": want that of one part`:                         func() error { return advance(worker.Term{}, worker.Write{Marks: worker.Checkpoint{"p": {}, "q": {}}}) },
+		`advance totals: transaction has ended`:                                                                                  func() error { return advance(worker.Term{}, worker.Write{Audit: []worker.Audit{{}}}) },
+		`save checkpoint totals: part "p": key "order-1" is freed, but the mark of the part is not written: write both together`: func() error { return save(worker.Term{}, worker.Write{Free: []worker.Key{key}}) },
+		`save checkpoint totals: part "p": key "order-1" cannot be freed: it is not parked`:                                      func() error { return save(worker.Term{}, worker.Write{Marks: marks, Free: []worker.Key{key}}) },
+		`save checkpoint totals: part "p": key "order-1" cannot be given an item: it is not parked`:                              func() error { return save(worker.Term{}, worker.Write{Marks: marks, Items: []worker.Item{{Key: key}}}) },
+		`save checkpoint totals: part "p": key "order-1" cannot be freed: it still has items`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: key, State: worker.Waiting}}, Items: []worker.Item{{Key: key}, {Key: key, Seq: 1}}, Free: []worker.Key{key}})
 		},
-		`claim totals: segment "" is at epoch 1, not 5: segment is taken by another worker`: func() error { _, err := db.Claim(t.Context(), worker.Claiming{Name: "totals", Epoch: 5}); return err },
-		`save checkpoint totals: context canceled`:                                          func() error { return db.Save(ended, "totals", worker.Term{}, worker.Write{}) },
-		`advance totals: context canceled`:                                                  func() error { return db.Advance(ended, "totals", worker.Term{}, "", nil) },
-		`claim totals: segment "a": context canceled`:                                       func() error { _, err := db.Claim(ended, worker.Claiming{Name: "totals", Segment: "a"}); return err },
-		`renew terms of totals: context canceled`:                                           func() error { _, err := db.Renew(ended, worker.Renewal{Name: "totals"}); return err },
-		`resign from totals: context canceled`:                                              func() error { return db.Resign(ended, "totals", "w", true) },
-		`read roster of totals: context canceled`:                                           func() error { _, err := db.Roster(ended, "totals"); return err },
-		`read parked keys of totals: context canceled`:                                      func() error { _, err := db.Parked(ended, worker.ParkedQuery{Name: "totals"}); return err },
-		`read events parked for totals: context canceled`:                                   func() error { _, err := db.Items(ended, "totals", key, 0, 1); return err },
-		`read audits of totals: context canceled`:                                           func() error { _, err := db.Audits(ended, "totals", time.Time{}, 1); return err },
+		`save checkpoint totals: part "q": key "k" is parked, but the mark of the part is not written: write both together`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: worker.Key{Part: "q", Key: "k"}}}})
+		},
+		`save checkpoint totals: part "q": key "k" is given an item, but the mark of the part is not written: write both together`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Items: []worker.Item{{Key: worker.Key{Part: "q", Key: "k"}}}})
+		},
+		`save checkpoint totals: part "q": key "k" is done with an item, but the mark of the part is not written: write both together`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Done: []worker.Item{{Key: worker.Key{Part: "q", Key: "k"}}}})
+		},
+		`save checkpoint totals: part "p": key "order-1" has the state "lost", want retrying or waiting`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: key, State: "lost"}}})
+		},
+		`save checkpoint totals: part "p": key "order-1" has -1 attempts, want at least 0`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: key, State: worker.Waiting, Attempts: -1}}})
+		},
+		`save checkpoint totals: part "p": key "order-1" has 21 attempts in its history, want at most 20`: func() error {
+			return save(worker.Term{}, worker.Write{Marks: marks, Park: []worker.Parked{{Key: key, State: worker.Waiting, History: make([]worker.Attempt, 21)}}})
+		},
+		`claim segment "" of totals: segment is taken by another worker: its epoch is 1, not 5`: func() error { _, err := db.Claim(t.Context(), worker.Claiming{Name: "totals", Epoch: 5}); return err },
+		`save checkpoint totals: context canceled`:                                              func() error { return db.Save(ended, "totals", worker.Term{}, worker.Write{}) },
+		`advance totals: context canceled`:                                                      func() error { return db.Advance(ended, "totals", worker.Term{}, "", nil) },
+		`claim segment "a" of totals: context canceled`:                                         func() error { _, err := db.Claim(ended, worker.Claiming{Name: "totals", Segment: "a"}); return err },
+		`renew totals for w: context canceled`:                                                  func() error { _, err := db.Renew(ended, worker.Renewal{Name: "totals", Holder: "w"}); return err },
+		`resign totals for w: context canceled`:                                                 func() error { return db.Resign(ended, "totals", "w", true) },
+		`read roster of totals: context canceled`:                                               func() error { _, err := db.Roster(ended, "totals"); return err },
+		`list parked keys of totals: context canceled`:                                          func() error { _, err := db.Parked(ended, worker.ParkedQuery{Name: "totals"}); return err },
+		`read items of totals: part "p": key "order-1": context canceled`:                       func() error { _, err := db.Items(ended, "totals", key, 0, 1); return err },
+		`read status of totals: context canceled`:                                               func() error { _, err := db.Status(ended, "totals"); return err },
+		`list audits of totals: context canceled`:                                               func() error { _, err := db.Audits(ended, "totals", time.Time{}, 1); return err },
 	} {
 		if err := call(); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)

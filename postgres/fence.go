@@ -18,7 +18,8 @@ import (
 const (
 	fenceSQL = `SELECT {{schema}}.fence_v1($1, $2, $3, $4)`
 
-	// Index: terms_pkey. Lock: none.
+	// A claim ends sessions before it has the next epoch: FOR SHARE waits for it.
+	// Index: terms_pkey. Lock: the row, for its own transaction.
 	presentSQL = `
 SELECT EXISTS (
     SELECT
@@ -26,6 +27,7 @@ SELECT EXISTS (
     WHERE name = $1
       AND segment = $2
       AND epoch = $3
+    FOR SHARE
 )`
 )
 
@@ -67,8 +69,9 @@ func (d *DB) overtaken(ctx context.Context, tx pgx.Tx, name string, term worker.
 	rollback(ctx, tx)
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	present := true
-	if ask := d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present); ask != nil || present {
+	present := true // unless the answer is another
+	_ = d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present)
+	if present {
 		return err
 	}
 	return fmt.Errorf("term %d of segment %q is over: %w: %w", term.Epoch, term.Segment, worker.ErrFenced, err)

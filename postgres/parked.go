@@ -31,9 +31,10 @@ CROSS JOIN LATERAL (
 WHERE p.name = $1
   AND {{part}}
   AND (p.part, p.key) {{behind}} ($3, $4)
-  AND ($5 = '' OR p.state = $5)
+  AND {{key}}
+  AND ($6 = '' OR p.state = $6)
 ORDER BY p.part, p.key
-LIMIT $6`
+LIMIT $7`
 
 	// Index: parked_items_pkey. Lock: none.
 	parkedItemsSQL = `
@@ -59,15 +60,18 @@ LIMIT $3`
 // Parked implements worker.Parking.
 func (d *DB) Parked(ctx context.Context, q worker.ParkedQuery) ([]worker.Parked, error) {
 	// The zero key is before all keys, and an empty one in the empty part is one.
-	part, whose, behind := "", "$2 = ''", ">"
+	part, whose, behind, which := "", "$2 = ''", ">", "$5 = ''"
 	if q.After == (worker.Key{}) {
 		behind = ">="
 	}
 	if q.Part != nil {
 		part, whose = *q.Part, "p.part = $2"
 	}
-	sql := strings.NewReplacer("{{part}}", whose, "{{behind}}", behind).Replace(parkedSQL)
-	return collect(ctx, d, "list parked keys of "+q.Name, scanParked, sql, q.Name, part, q.After.Part, q.After.Key, string(q.State), orElse(q.Limit, parkedLimit))
+	if q.Key != "" {
+		which = "p.key = $5"
+	}
+	sql := strings.NewReplacer("{{part}}", whose, "{{behind}}", behind, "{{key}}", which).Replace(parkedSQL)
+	return collect(ctx, d, "list parked keys of "+q.Name, scanParked, sql, q.Name, part, q.After.Part, q.After.Key, q.Key, string(q.State), orElse(q.Limit, parkedLimit))
 }
 
 func scanParked(row pgx.CollectableRow) (worker.Parked, error) {

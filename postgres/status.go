@@ -92,7 +92,7 @@ func (d *DB) Status(ctx context.Context, name string) (worker.Status, error) {
 		s.Time = s.Time.UTC()
 		return err
 	})
-	batch.Queue(d.sql(partsSQL), name, worker.MaxLag+1).Query(func(rows pgx.Rows) error {
+	batch.Queue(d.sql(partsSQL), name, int32(worker.MaxLag+1)).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			p, err := scanPart(rows, name)
 			parts[p.Part] = p

@@ -106,22 +106,14 @@ func (p *pending) send(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	results := tx.SendBatch(ctx, &p.Batch)
-	var first error
 	for _, check := range p.check {
 		tag, err := results.Exec()
-		if first = check(tag, err); first != nil {
-			break
+		if err := check(tag, err); err != nil {
+			_ = results.Close()
+			return err
 		}
 	}
-	return errors.Join(first, ignore(first, results.Close()))
-}
-
-// ignore drops an error behind another one.
-func ignore(first, err error) error {
-	if first != nil {
-		return nil
-	}
-	return err
+	return results.Close()
 }
 
 // write makes a write in one round trip: the marks first, sorted, because two

@@ -16,10 +16,17 @@ import (
 type held struct {
 	state State
 	next  time.Time
-	tried int // what segment.applied was when it was tried last; -1: not since it is known here
+	tried int // what segment.applied was when it was tried last
 }
 
-func asHeld(p Parked) *held { return &held{p.State, p.Next, -1} }
+// know has a parked key in mind, with what was known of it before.
+func (s *segment) know(all map[string]*held, p Parked) {
+	h := &held{p.State, p.Next, s.applied}
+	if before := s.held[p.Key.Key]; before != nil {
+		h.tried = before.tried
+	}
+	all[p.Key.Key] = h
+}
 
 // drainBatch is the most parked events that are applied at once.
 const drainBatch = 100
@@ -68,7 +75,7 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if wait := s.budgeted(); wait > 0 {
-		s.spent = now.Add(wait)
+		s.spent = now.Add(wait + s.Retry.Wait(1))
 		return false, nil
 	}
 	err := s.drain(ctx, Key{s.part, due}, first)
@@ -98,10 +105,14 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return err
 	}
 	p := page[0]
+	if before, ours := s.trying[key.Key]; ours && p.Error == begunText {
+		p = before // its end is not known, and yet this process has not ended
+	}
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}
 	before := p
+	s.trying[key.Key] = before
 	p.Attempts++
 	p.Error, p.Next = begunText, time.Now().Add(s.Retry.Wait(p.Attempts))
 	if err := s.put(ctx, h, p); err != nil {
@@ -112,6 +123,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, err)
 	}
+	delete(s.trying, key.Key)
 	if n == len(items) {
 		delete(s.held, key.Key)
 		s.Hooks.freed(KeyFreed{s.Name, key})
@@ -119,7 +131,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		s.lookAround()
 		return nil
 	}
-	h.next, h.tried = time.Now(), -1
+	h.next, h.tried = time.Now(), s.applied
 	return nil
 }
 
@@ -156,11 +168,16 @@ func (s *segment) killed(p *Parked) {
 	if p.Error != begunText {
 		return
 	}
+	if t, ok := s.trying[p.Key.Key]; ok { // by this one, which does not know its end
+		p.Attempts, p.Error, p.Stack = t.Attempts, t.Error, t.Stack
+		return
+	}
 	s.note(p, ClassTransient, errors.New(killedText), time.Now())
 	kills := 0
 	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
 		kills++
 	}
+	p.State = Retrying // however many attempts there were: this one may have gone well
 	if kills >= s.Retry.Kills {
 		p.State = Waiting
 	}
@@ -188,41 +205,40 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 }
 
 // drainFailed writes down the attempt. It does not count if nothing else took effect
-// since the last one, because then it may be the fault of what all depend on.
+// since the last one, or if most keys fail, because then it may be the fault of what all
+// depend on.
 func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
 	if isOver(err) || halts(err) {
 		return err
 	}
 	class := s.classify(err)
+	err = blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
-	if class == ClassSystemic {
+	if class == ClassSystemic || ctx.Err() != nil {
 		before.Next = p.Next
 		if err := s.put(ctx, h, before); err != nil {
 			return err
 		}
-		return s.drainOutage(ctx, err)
+		delete(s.trying, p.Key.Key)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return s.outage(ctx, false, err)
 	}
-	if class == ClassTransient && h.tried == s.applied && s.to == nil {
+	s.tally.failed(p.Key.Key)
+	if class == ClassTransient && s.to == nil && (h.tried == s.applied || s.tally.systemic(s.Retry.Systemic, 0)) {
 		p.Attempts = before.Attempts
 	}
 	h.tried = s.applied
-	s.tally.failed(p.Key.Key)
 	s.note(&p, class, err, time.Now())
 	if err := s.put(ctx, h, p); err != nil {
 		return err
 	}
+	delete(s.trying, p.Key.Key)
 	if p.State == Waiting {
 		s.Logger.ErrorContext(ctx, "parked for good, until somebody decides", "name", s.Name, "part", s.part, "key", p.Key.Key, "attempts", p.Attempts, "error", err)
 		s.lookAround()
 	}
-	return nil
-}
-
-func (s *segment) drainOutage(ctx context.Context, err error) error {
-	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
-	}
-	s.stand(ctx, "it is no event's fault", err)
 	return nil
 }
 

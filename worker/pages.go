@@ -2,7 +2,7 @@ package worker
 
 import (
 	"context"
-	"sync"
+	"fmt"
 
 	"github.com/annals-go/annals/eventstore"
 )
@@ -11,18 +11,25 @@ import (
 // the last pages are kept, and one that is being read is waited for.
 type pages struct {
 	log  eventstore.Log
-	most int // pages that are kept
-	mu   sync.Mutex
-	kept []eventstore.Page // of the server
-	of   string
+	most int           // pages that are kept
+	turn chan struct{} // full while somebody reads, who owns the rest then
+	kept []eventstore.Page
+	of   string // the server that they are from
 }
 
 // keptPages is the most pages that are kept, if there is more than one segment.
 const keptPages = 4
 
 func (p *pages) read(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: %w", q.After, err)
+	}
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return eventstore.Page{After: q.After, Next: q.After}, fmt.Errorf("read log after %d: another segment reads it: %w", q.After, ctx.Err())
+	}
 	if p.of != q.Server {
 		p.kept, p.of = nil, q.Server
 	}

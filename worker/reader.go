@@ -91,7 +91,7 @@ type Batch struct {
 }
 
 // errTermOver ends the work on a segment that somebody else has by now.
-var errTermOver = errors.New("term is over")
+var errTermOver = fmt.Errorf("term is over: %w", ErrFenced)
 
 // OrDefaults returns r with the defaults in place of what is zero.
 func (r Reader) OrDefaults() Reader {

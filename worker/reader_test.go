@@ -165,8 +165,8 @@ func TestReaderStopsAtPoison(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for want, poison := range map[string]error{
-			"event 0 of the batch: work failed":                     worker.Permanent(errWork),
-			"reader: 3 attempts: event 0 of the batch: work failed": errWork,
+			"work failed":                     worker.Permanent(errWork),
+			"reader: 3 attempts: work failed": errWork,
 		} {
 			g := &target{db: filled(t, 7)}
 			g.fail = func(b worker.Batch) error {

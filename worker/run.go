@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,7 @@ func newRun(r Reader) *run {
 	w.stores, _ = r.Store.(Classifier)
 	w.budget = newBudget(w.Retry)
 	if r.Log != nil {
-		w.pages = &pages{log: r.Log}
+		w.pages = &pages{log: r.Log, turn: make(chan struct{}, 1)}
 		if w.Segments > 1 {
 			w.pages.most = keptPages
 		}
@@ -150,17 +151,28 @@ func (w *run) rest(ctx context.Context, have map[string]*tenure, d time.Duration
 	case <-timer.C:
 	case <-w.kick:
 	}
-	for name, t := range have {
+	if ctx.Err() != nil {
+		return nil // the rest is for the end
+	}
+	var over []*tenure
+	for _, t := range have {
 		select {
 		case <-t.ended:
+			over = append(over, t)
 		default:
-			continue
 		}
+	}
+	for _, t := range over {
 		if t.err != nil {
 			return t.err
 		}
-		delete(have, name)
-		w.resign(ctx, false, t)
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	w.resign(ctx, false, over...)
+	for _, t := range over {
+		delete(have, t.term.Segment)
 		w.Hooks.lost(TermLost{w.Name, t.term, t.why})
 	}
 	return nil
@@ -246,14 +258,17 @@ func (w *run) serve(ctx context.Context, term Term, began time.Time) *tenure {
 	t := &tenure{term: term, stop: cancel, ended: make(chan struct{})}
 	t.trusted.Store(began.Add(w.Lease).UnixNano())
 	t.seg = w.segment(term, term.Segment, &t.trusted)
+	// So that a profile of goroutines says which segment hangs.
+	ctx = pprof.WithLabels(ctx, pprof.Labels("reader", w.Name, "segment", term.Segment))
 	go func() {
+		pprof.SetGoroutineLabels(ctx)
+		defer w.lookAround() // last: the crew has to find it ended
 		defer close(t.ended)
 		defer cancel()
 		t.err = t.seg.readLog(ctx)
 		if errors.Is(t.err, errTermOver) {
 			t.err = nil
 		}
-		w.lookAround()
 	}()
 	return t
 }
@@ -285,12 +300,12 @@ func (w *run) fatal(err error) bool {
 	return halts(err) || IsPermanent(err)
 }
 
-// progress notes how far a segment is.
+// progress notes how far a segment is. It can go back: see Reader.Begin.
 func (w *run) progress(segment string, to event.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.at[segment]
-	w.at[segment] = max(before, to)
+	w.at[segment] = to
 	if w.to != nil && before < *w.to && to >= *w.to {
 		w.lookAround()
 	}

@@ -110,7 +110,7 @@ func TestSealForm(t *testing.T) {
 func TestAlteredError(t *testing.T) {
 	t.Parallel()
 	var err error = &AlteredError{Name: "totals", Part: "orders/1", Mark: Mark{Position: 99}}
-	want := `checkpoint totals: part "orders/1": the mark at position 99 was not written by a worker: restore the row, or set the reader back with annals rewind --force`
+	want := `checkpoint totals: part "orders/1": the mark at position 99 was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force`
 	if err.Error() != want || !errors.Is(err, ErrAltered) || errors.Is(err, ErrFenced) {
 		t.Errorf("%v, want %s", err, want)
 	}

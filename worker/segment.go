@@ -31,14 +31,19 @@ type segment struct {
 	behind bool
 	spent  time.Time // nor before this one: the budget of retries is spent
 
-	size    int       // the most events of the next batch
-	suspect Claim     // what a worker before this one has begun and not ended
-	looked  bool      // for what is suspect
-	proven  bool      // a batch has taken effect since the term began
-	tally   tally     // how many keys fail
-	applied int       // events that took effect, to tell whether the fault is a key's
-	pauses  int       // in a row
-	paused  time.Time // since when
+	most    int               // the most events of a batch, those of other segments among them
+	size    int               // the most events of the next batch
+	suspect Claim             // what a worker before this one has begun and not ended
+	claimed Claim             // what this one has
+	looked  bool              // for what is suspect
+	proven  bool              // a batch has taken effect since the term began
+	tally   tally             // how many keys fail
+	applied int               // events that took effect, to tell whether the fault is a key's
+	trying  map[string]Parked // what was known of keys before this term began an attempt
+	pauses  int               // in a row
+	failing bool              // it is paused because most keys fail
+	paused  time.Time         // since when
+	why     string            // it is
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -52,7 +57,7 @@ const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
 	number := max(0, slices.Index(SegmentNames(w.Segments), part))
-	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, size: w.Batch}
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -82,6 +87,7 @@ func (s *segment) begin(ctx context.Context) error {
 	if s.mark, s.from, err = s.Begin(ctx, s.part, c); err != nil {
 		return err
 	}
+	s.progress(s.part, s.from)
 	return s.settle(ctx)
 }
 
@@ -95,7 +101,7 @@ func (s *segment) settle(ctx context.Context) error {
 			return err
 		}
 		for _, p := range page {
-			all[p.Key.Key] = asHeld(p)
+			s.know(all, p)
 			q.After = p.Key
 		}
 		if len(page) < q.Limit {
@@ -106,13 +112,57 @@ func (s *segment) settle(ctx context.Context) error {
 	if !s.looked { // later it is what this worker has begun itself
 		s.suspect, s.looked = s.mark.Claim, true
 	}
-	s.progress(s.part, s.mark.Position)
 	return nil
 }
 
+// tidyUp takes back what says that this worker has begun with something, because it
+// has not been ended by it. If that fails it counts as an end, and one is not enough.
+func (s *segment) tidyUp(ctx context.Context) {
+	if s.claimed.Events == 0 && len(s.trying) == 0 {
+		return
+	}
+	ctx, cancel := Detach(ctx, min(s.Timeout, s.Lease))
+	defer cancel()
+	if err := s.takeBack(ctx); err != nil && !errors.Is(err, ErrFenced) {
+		s.Logger.WarnContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	}
+}
+
+func (s *segment) takeBack(ctx context.Context) error {
+	c, err := s.Store.Checkpoint(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	m := c[s.part]
+	w := Write{Marks: Checkpoint{}}
+	if m.Claim == s.claimed {
+		m.Claim = s.suspect
+		w.Marks[s.part] = m
+	}
+	for key, before := range s.trying {
+		page, err := s.Store.Parked(ctx, ParkedQuery{Name: s.Name, Part: &s.part, Key: key, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page) == 1 && page[0].Error == begunText {
+			w.Park, w.Marks[s.part] = append(w.Park, before), m
+		}
+	}
+	if len(w.Marks) == 0 {
+		return nil
+	}
+	return s.Store.Save(ctx, s.Name, s.term, w)
+}
+
+// mostRead is the most events of a page of which a segment takes its own.
+const mostRead = 10_000
+
 // readLog works until ctx ends, and returns nil then.
 func (s *segment) readLog(ctx context.Context) error {
+	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
+	s.size = s.most
 	defer func() {
+		s.tidyUp(ctx)
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
 		}
@@ -135,9 +185,9 @@ func (s *segment) readLog(ctx context.Context) error {
 
 // step applies one page, and before it what is parked and due.
 func (s *segment) step(ctx context.Context) (idle bool, err error) {
-	reading, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	if !s.begun {
+		reading, cancel := context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
 		if err := s.begin(reading); err != nil {
 			return false, err
 		}
@@ -146,7 +196,9 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.Batch, Server: s.mark.Server})
+	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
+	defer cancel()
+	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
 	}
@@ -187,8 +239,12 @@ func (s *segment) wait(ctx context.Context) error {
 		}
 	}
 	waiting, cancel := context.WithCancel(ctx)
-	if due, ok := s.nextDue(); ok {
-		waiting, cancel = context.WithDeadline(ctx, due)
+	if len(s.held) > 0 { // the log does not tell of what somebody decides
+		look := time.Now().Add(s.Lease / 3)
+		if due, ok := s.nextDue(); ok && due.Before(look) {
+			look = due
+		}
+		waiting, cancel = context.WithDeadline(ctx, look)
 	}
 	defer cancel()
 	if err := s.Log.Wait(waiting, s.from); err != nil && waiting.Err() == nil {
@@ -205,6 +261,8 @@ func (s *segment) recover(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errTermOver):
 		return err
+	case errors.Is(err, errAgain):
+		return nil
 	case errors.Is(err, ErrFenced):
 		return s.fenced(ctx)
 	case errors.Is(err, eventstore.ErrOtherServer):
@@ -244,7 +302,7 @@ func (s *segment) fenced(ctx context.Context) error {
 // it begins.
 func (s *segment) stand(ctx context.Context, why string, err error) {
 	if s.pauses++; s.pauses == 1 {
-		s.paused = time.Now()
+		s.paused, s.why = time.Now(), why
 		s.Logger.WarnContext(ctx, "paused", "name", s.Name, "part", s.part, "why", why, "error", err)
 		s.Hooks.paused(Pause{Name: s.Name, Part: s.part, Why: why, Err: err})
 	}
@@ -258,6 +316,7 @@ func (s *segment) stand(ctx context.Context, why string, err error) {
 		if d = s.budgeted(); d == 0 {
 			return
 		}
+		d += s.Retry.Wait(1) // so that not all segments ask again at once
 	}
 }
 
@@ -291,7 +350,7 @@ func (s *segment) worked(ctx context.Context, events int) {
 
 // resumed ends a pause.
 func (s *segment) resumed(took time.Duration) {
-	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.report().Paused, For: took})
+	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.why, For: took})
 	s.pauses = 0
 	s.tell(func(r *Report) { r.Paused = "" })
 }

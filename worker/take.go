@@ -21,6 +21,16 @@ type intake struct {
 
 	alone   int                // the index of an event that is to be applied by itself; -1: none
 	parking map[string]*Parked // keys to be parked with the next batch
+	last    error              // of the event that failed last
+}
+
+// parked takes the keys off the list that are parked with the events up to a position.
+func (in *intake) parked(to event.Position) {
+	for key, p := range in.parking {
+		if p.First <= int64(to) {
+			delete(in.parking, key)
+		}
+	}
 }
 
 // take makes the events take effect, a batch at a time, those of parked keys aside.
@@ -43,10 +53,12 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return err
 		}
 		at, err := s.try(ctx, in, lo, hi)
+		if errors.Is(err, errMostFail) {
+			return s.outage(ctx, true, in.last)
+		}
 		if err == nil {
 			lo = hi
-			s.size = min(2*s.size, s.Batch)
-			clear(in.parking)
+			in.parked(events[hi-1].Position)
 			continue
 		}
 		if err := s.failed(ctx, in, lo, hi, at, err); err != nil {
@@ -94,6 +106,7 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
 		return hi, err
 	}
+	s.claimed = c
 	crash.At("worker.claimed")
 	return hi, nil
 }
@@ -150,6 +163,9 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		}
 		b.Events, index = append(b.Events, e), append(index, i)
 	}
+	if len(b.Write.Park) > 0 && s.mostFail(in.last, b.Events) {
+		return -1, errMostFail
+	}
 	if err := s.apply(ctx, b); err != nil {
 		var failed *EventError
 		if errors.As(err, &failed) && failed.Index >= 0 && failed.Index < len(index) {
@@ -162,7 +178,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	}
 	for i := range b.Write.Park {
 		p := b.Write.Park[i]
-		s.held[p.Key.Key] = asHeld(p)
+		s.know(s.held, p)
 		s.Hooks.parked(KeyParked{Name: s.Name, Key: p.Key, Events: b.Write.behind(p.Key), Err: errors.New(p.Error)})
 		s.Logger.WarnContext(ctx, "parked", "name", s.Name, "part", s.part, "key", p.Key.Key, "position", p.First, "state", p.State, "error", p.Error)
 	}
@@ -171,6 +187,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			s.tally.ok(s.key(e).Key)
 		}
 	}
+	s.claimed = Claim{}
 	s.worked(ctx, len(b.Events))
 	return 0, nil
 }

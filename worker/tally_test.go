@@ -41,7 +41,7 @@ func TestTally(t *testing.T) {
 		"a key whose name is empty": {func(t *tally) { each(10, func(string) { t.failed("") }, "") }, false},
 	} {
 		var ta tally
-		if c.do(&ta); ta.systemic() != c.want {
+		if c.do(&ta); ta.systemic(0.5, 0) != c.want {
 			t.Errorf("%s: systemic = %v, want %v (%d of %d)", name, !c.want, c.want, ta.bad, len(ta.ring))
 		}
 		if len(ta.ring) > tallyKeys || cap(ta.ring) > tallyKeys {

@@ -174,8 +174,8 @@ func TestRefusedRecordsAreNotOvertaken(t *testing.T) {
 		events = append(events, e)
 	}
 	for range 5 {
-		if err := p.Publish(bounded(t), messages(t, events...)); err == nil || !strings.Contains(err.Error(), "MESSAGE_TOO_LARGE") {
-			t.Fatalf("Publish = %v, want MESSAGE_TOO_LARGE", err)
+		if err := p.Publish(bounded(t), messages(t, events...)); !worker.IsPermanent(err) || !strings.Contains(err.Error(), "MESSAGE_TOO_LARGE") {
+			t.Fatalf("Publish = %v, want MESSAGE_TOO_LARGE, permanently", err)
 		}
 	}
 	raise := "2000000"

@@ -50,7 +50,7 @@ func pagesParked[Tx any](t *testing.T, target Target[Tx]) {
 					if limit > 0 && len(page) > limit {
 						t.Errorf("%d keys, want at most %d", len(page), limit)
 					}
-					if len(page) == 0 {
+					if len(page) == 0 || len(got) > len(want) {
 						break
 					}
 					for _, p := range page {
@@ -62,6 +62,37 @@ func pagesParked[Tx any](t *testing.T, target Target[Tx]) {
 					t.Errorf("part %v, state %q, limit %d: %q, want %q", part, s, limit, got, selected)
 				}
 			}
+		}
+	}
+}
+
+// A key can be parked in several parts.
+func parkedByKey[Tx any](t *testing.T, target Target[Tx]) {
+	w := worker.Write{Marks: worker.Checkpoint{"p": {}, "q": {}}}
+	for _, k := range []worker.Key{{Part: "p", Key: "a"}, {Part: "p", Key: "a%"}, {Part: "p", Key: "b"}, {Part: "q", Key: "a"}} {
+		w.Park = append(w.Park, worker.Parked{Key: k, State: worker.Waiting, Since: noon})
+	}
+	if err := target.Store.Save(bounded(t), name, worker.Term{}, w); err != nil {
+		t.Fatal(err)
+	}
+	p := "p"
+	for what, c := range map[string]struct {
+		q    worker.ParkedQuery
+		want []worker.Key
+	}{
+		"of all parts": {worker.ParkedQuery{Key: "a"}, []worker.Key{{Part: "p", Key: "a"}, {Part: "q", Key: "a"}}},
+		"of one part":  {worker.ParkedQuery{Key: "a", Part: &p}, []worker.Key{{Part: "p", Key: "a"}}},
+		"behind one":   {worker.ParkedQuery{Key: "a", After: worker.Key{Part: "p", Key: "b"}}, []worker.Key{{Part: "q", Key: "a"}}},
+		"of a state":   {worker.ParkedQuery{Key: "a", State: worker.Retrying}, nil},
+		"that is none": {worker.ParkedQuery{Key: "c"}, nil},
+	} {
+		var got []worker.Key
+		c.q.Name = name
+		for _, p := range parked(t, target, c.q) {
+			got = append(got, p.Key)
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}
 }
@@ -103,6 +134,12 @@ func pagesItems[Tx any](t *testing.T, target Target[Tx]) {
 
 func newestAudits[Tx any](t *testing.T, target Target[Tx]) {
 	ctx := bounded(t)
+	if err := target.Store.Save(ctx, "another", worker.Term{}, worker.Write{Audit: []worker.Audit{{Actor: "ada", Action: "note"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := target.Store.Audits(ctx, "another", time.Time{}, 0); err != nil || len(got) != 1 || got[0].Time.IsZero() {
+		t.Errorf("Audits = %+v, %v, want one with the time of the store", got, err)
+	}
 	var want []worker.Audit // newest first
 	for i := range 6 {
 		a := worker.Audit{Key: worker.Key{Part: "p", Key: "k"}, Time: noon.Add(time.Duration(i) * time.Microsecond), Actor: "ada \u00e4'", Action: "discard", Seq: int64(i), Detail: "a\nb"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 func parking(m worker.Mark) worker.Write {
 	key := worker.Key{Part: "p", Key: "order-o-1"}
 	w := move("p", m)
-	w.Park = []worker.Parked{{Key: key, State: worker.Retrying, Since: noon, Next: noon.Add(time.Second), Attempts: 1, Error: "refused"}}
+	w.Park = []worker.Parked{{Key: key, State: worker.Retrying, Since: noon, Next: noon.Add(time.Second), Attempts: 1, Error: "refused", Events: 9, First: 9}}
 	w.Items = []worker.Item{{Key: key, Seq: 3}, {Key: key, Seq: 5, Data: []byte("five")}, {Key: key, Seq: 4}}
 	w.Audit = []worker.Audit{{Key: key, Time: noon, Actor: "ada", Action: "note", Detail: "seen"}}
 	return w
@@ -144,6 +145,9 @@ func failsWhole[Tx any](t *testing.T, target Target[Tx]) {
 		"freed of another part":       {change: func(w *worker.Write) { w.Free = append(w.Free, other) }},
 		"an item behind no key":       {change: func(w *worker.Write) { w.Items = append(w.Items, worker.Item{Key: absent, Seq: 1}) }},
 		"freed, and it has items":     {change: func(w *worker.Write) { w.Free = append(w.Free, first) }},
+		"an unknown state":            {change: func(w *worker.Write) { w.Park[1].State = "lost" }},
+		"fewer attempts than none":    {change: func(w *worker.Write) { w.Park[1].Attempts = -1 }},
+		"too long a history":          {change: func(w *worker.Write) { w.Park[1].History = make([]worker.Attempt, worker.MaxHistory+1) }},
 		"freed, and it is not parked": {change: func(w *worker.Write) { w.Free = append(w.Free, absent) }},
 	} {
 		good := func() worker.Write {
@@ -287,6 +291,42 @@ func parksAgain[Tx any](t *testing.T, target Target[Tx]) {
 	write(t, target, worker.Write{Park: []worker.Parked{want}})
 	want.Events, want.First = 2, 8
 	check()
+}
+
+// A text that cannot be kept as it is keeps nobody from parking.
+func cutsTexts[Tx any](t *testing.T, target Target[Tx]) {
+	ctx := bounded(t)
+	text := func(start string) string { return start + "\x00b\xff" + strings.Repeat("\u00e4", worker.MaxError) }
+	w := parking(worker.Mark{})
+	p := &w.Park[0]
+	p.Error, p.Stack, p.Version, p.Owner, p.Note = text("e"), text("s"), text("v"), text("o"), text("n")
+	for range worker.MaxHistory {
+		p.History = append(p.History, worker.Attempt{Time: noon, Error: text("h"), Version: text("w")})
+	}
+	w.Audit[0].Actor, w.Audit[0].Action, w.Audit[0].Detail = text("a"), text("c"), text("d")
+	write(t, target, w)
+	s := everything(t, target)
+	if len(s.parked) != 1 || len(s.parked[0].History) != worker.MaxHistory || len(s.audits) != 1 {
+		t.Fatalf("there is %+v", s)
+	}
+	got, h, a := s.parked[0], s.parked[0].History[worker.MaxHistory-1], s.audits[0]
+	term := claim(t, target, "w", "a")
+	r, err := target.Store.Renew(ctx, worker.Renewal{
+		Name: name, Holder: "w", Lease: lease, Terms: []worker.Term{term},
+		Reports: map[string]worker.Report{"a": {Paused: text("p"), Error: text("r")}},
+	})
+	if err != nil || len(r.Seats) != 1 {
+		t.Fatalf("Renew = %+v, %v", r, err)
+	}
+	report := r.Seats[0].Report
+	for start, kept := range map[string]string{
+		"e": got.Error, "s": got.Stack, "v": got.Version, "o": got.Owner, "n": got.Note, "h": h.Error, "w": h.Version,
+		"a": a.Actor, "c": a.Action, "d": a.Detail, "p": report.Paused, "r": report.Error,
+	} {
+		if kept != worker.Cut(text(start)) {
+			t.Errorf("text %q is kept in %d bytes otherwise than Cut says", start, len(kept))
+		}
+	}
 }
 
 func readersApart[Tx any](t *testing.T, target Target[Tx]) {

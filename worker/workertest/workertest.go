@@ -20,6 +20,7 @@ type Target[Tx any] struct {
 	Store interface {
 		worker.Store[Tx]
 		eventstore.Store
+		Status(ctx context.Context, name string) (worker.Status, error)
 	}
 	// Tx returns the event store within a transaction.
 	Tx func(tx Tx) eventstore.Store
@@ -64,11 +65,15 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 		"P8 a write that fails changes nothing":          failsWhole[Tx],
 		"P8 a key with items is not freed":               freesEmpty[Tx],
 		"P8 an item is stored once":                      storedOnce[Tx],
+		"P8 a text that cannot be kept is cut":           cutsTexts[Tx],
 		"P8 bytes come back as they were":                keepsBytes[Tx],
 		"parking replaces what is known, events aside":   parksAgain[Tx],
 		"parked keys come by part and key, and page":     pagesParked[Tx],
+		"a parked key is found in its parts":             parkedByKey[Tx],
 		"items come in order, and page":                  pagesItems[Tx],
 		"audits come newest first":                       newestAudits[Tx],
+		"status of a reader that is not known":           statusOfNobody[Tx],
+		"status tells lag, parked and seats":             tellsStatus[Tx],
 		"what is parked for one reader is not another's": readersApart[Tx],
 	} {
 		t.Run(name, func(t *testing.T) {
