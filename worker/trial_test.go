@@ -51,7 +51,7 @@ func TestTrials(t *testing.T) {
 		waits("after both", third, false)
 
 		late := enter(true)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		waits("alone beside one that hangs", late, false)
 		(<-third)()
 		(<-late)()

