@@ -82,6 +82,10 @@ func (s *segment) drain(ctx context.Context, p *Parked) error {
 	if s.killed(p); p.State != Retrying {
 		return s.put(ctx, p)
 	}
+	events, err := s.read(reading, items[:min(len(items), drainBatch)])
+	if err != nil && s.classify(err) != ClassPermanent {
+		return err // the event was not tried
+	}
 	before := *p
 	s.trying[p.Key.Key] = before
 	p.Attempts++
@@ -90,7 +94,6 @@ func (s *segment) drain(ctx context.Context, p *Parked) error {
 		return err
 	}
 	crash.At("worker.drain.begun")
-	events, err := s.read(reading, items[:min(len(items), drainBatch)])
 	n := len(events)
 	for err == nil {
 		b := s.drainOf(p, items, events[:n])
