@@ -80,7 +80,7 @@ func (r *relayRun) compare(ctx context.Context, topics map[string]string, after 
 	}
 	lineage, err := eventstore.ParseLineage(r.marks[logPart].Lineage)
 	if err != nil {
-		return worker.Permanent(fmt.Errorf("resume %s: the mark: %w", r.name, err))
+		return worker.Halt(fmt.Errorf("resume %s: the mark: %w", r.name, err))
 	}
 	var published []sent
 	for _, topic := range slices.Sorted(maps.Keys(topics)) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"strings"
 
@@ -34,11 +33,9 @@ type Relay struct {
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
 func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
-	o := relayOptions{name: "main", mapper: TopicPerCategory(DefaultDomain), worker: worker.Reader{Batch: 1000, Logger: slog.Default()}}
-	for _, opt := range opts {
-		if err := opt(&o); err != nil {
-			panic("bus: " + err.Error())
-		}
+	o, err := newOptions(opts)
+	if err != nil {
+		panic("bus: " + err.Error())
 	}
 	// The kind is part of the name, so that a relay and a projection of one name
 	// do not share a checkpoint.
@@ -146,7 +143,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		return err
 	}
 	if err := r.meet(ctx, b.Term, mapped); err != nil {
-		return err
+		return worker.Systemic(err)
 	}
 	var messages []Message
 	for i, m := range mapped {
@@ -165,7 +162,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 	}
 	crash.At("bus.relay.published")
 	if err := r.save(ctx, b); err != nil {
-		return err
+		return worker.Systemic(err)
 	}
 	crash.At("bus.relay.saved")
 	return nil
@@ -206,7 +203,7 @@ func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) er
 	for p := range fresh {
 		if category, topic, _ := strings.Cut(p, "/"); topic != "" && r.knows(category) {
 			if r.fills(topic) {
-				return worker.Permanent(fmt.Errorf("publish category %s to topic %s: %w", category, topic, ErrMixedTopic))
+				return worker.Halt(fmt.Errorf("publish category %s to topic %s: %w", category, topic, ErrMixedTopic))
 			}
 			again = true
 		}

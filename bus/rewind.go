@@ -37,7 +37,14 @@ func (r *Relay) Rewind(ctx context.Context, force bool) (event.Position, error) 
 }
 
 func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) {
-	marks, err := r.from.Checkpoint(ctx, r.name)
+	if err := worker.Stopped(ctx, r.from, r.name, force); err != nil {
+		return 0, err
+	}
+	var anew func(string, worker.Mark) worker.Mark
+	if force {
+		anew = beginning
+	}
+	marks, altered, err := worker.Mended(ctx, r.from, r.name, anew)
 	if err != nil {
 		return 0, err
 	}
@@ -59,6 +66,8 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 		return 0, err
 	case !force:
 		return 0, worker.ErrNotDiverged
+	case altered:
+		return 0, nil
 	}
 	lineage, err := eventstore.ParseLineage(stored.Lineage)
 	if err != nil {
@@ -76,7 +85,16 @@ func (r *Relay) rewind(ctx context.Context, force bool) (event.Position, error) 
 		next[p] = m
 	}
 	next[logPart] = back
-	return common, r.from.Save(ctx, r.name, worker.Term{}, worker.Write{Marks: next})
+	return common, worker.SetBack(ctx, r.from, r.name, next)
+}
+
+// beginning is what is put in the place of a mark that was changed by other means.
+// The consumers know the lineage, so it stays if it is one.
+func beginning(_ string, stored worker.Mark) worker.Mark {
+	if _, err := eventstore.ParseLineage(stored.Lineage); err != nil {
+		return worker.Mark{}
+	}
+	return worker.Mark{Lineage: stored.Lineage}
 }
 
 // lookAhead compares the topics that the relay will meet in its next page.

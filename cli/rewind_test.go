@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -97,6 +98,7 @@ func (l lost) setBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	seal(t, pool, "relay/main")
 	there, err := pgxpool.New(t.Context(), l.elsewhere)
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +107,26 @@ func (l lost) setBack(t *testing.T) {
 	if _, err := there.Exec(t.Context(), `UPDATE annals.checkpoints SET server = 'elsewhere the server of before' WHERE part = ''`); err != nil {
 		t.Fatal(err)
 	}
+	seal(t, there, "projection/totals")
 	for i := range 2 {
 		appendTo(t, postgres.New(pool), "order-1", placed(fmt.Sprintf(`{"b":%d}`, i)))
+	}
+}
+
+// seal makes marks that a test has changed look like those of a worker.
+func seal(t *testing.T, pool *pgxpool.Pool, name string) {
+	t.Helper()
+	var altered *worker.AlteredError
+	_, err := postgres.New(pool).Checkpoint(t.Context(), name)
+	for errors.As(err, &altered) {
+		seal := worker.Seal(name, altered.Part, altered.Mark)
+		if _, err := pool.Exec(t.Context(), `UPDATE annals.checkpoints SET seal = $3 WHERE name = $1 AND part = $2`, name, altered.Part, seal[:]); err != nil {
+			t.Fatal(err)
+		}
+		_, err = postgres.New(pool).Checkpoint(t.Context(), name)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -144,7 +164,7 @@ func TestDoctorAndRewindOfATopicsReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	marks["annals.order/0"] = m
-	if err := l.models.SaveCheckpoint(t.Context(), "projection/topics", marks); err != nil {
+	if err := l.models.Save(t.Context(), "projection/topics", worker.Term{}, worker.Write{Marks: marks}); err != nil {
 		t.Fatal(err)
 	}
 	l.setBack(t)
@@ -164,7 +184,7 @@ func TestRewindRefuses(t *testing.T) {
 	t.Parallel()
 	url, db := database(t)
 	for name, mark := range map[string]worker.Checkpoint{"projection/a": {"": {Position: 1}}, "relay/main": {"": {Position: 1}}, "projection/t": {"t/0": {Position: 1}}} {
-		if err := db.SaveCheckpoint(t.Context(), name, mark); err != nil {
+		if err := db.Save(t.Context(), name, worker.Term{}, worker.Write{Marks: mark}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 
 // advance is an Advance that runs.
 type advance struct {
-	term   worker.Term
 	tx     *Tx
 	cancel context.CancelCauseFunc
 	ended  chan struct{} // closed when the part is free for the next one
@@ -21,7 +20,7 @@ func (d *DB) hold(ctx context.Context, key partKey, a *advance) (worker.Mark, er
 			return worker.Mark{}, err
 		}
 		d.mu.Lock()
-		if err := d.presentLocked(key.name, a.term); err != nil {
+		if err := d.presentLocked(key.name, a.tx.term); err != nil {
 			d.mu.Unlock()
 			return worker.Mark{}, err
 		}
@@ -52,7 +51,7 @@ func (d *DB) release(key partKey, a *advance) {
 // fenceLocked ends what runs under the terms of a segment, up to an epoch.
 func (d *DB) fenceLocked(name, segment string, epoch int64) {
 	for key, a := range d.holders {
-		if key.name == name && a.term != (worker.Term{}) && a.term.Segment == segment && a.term.Epoch <= epoch {
+		if key.name == name && a.tx.term != (worker.Term{}) && a.tx.term.Segment == segment && a.tx.term.Epoch <= epoch {
 			delete(d.holders, key)
 			close(a.ended)
 			a.tx.fenceLocked()

@@ -56,7 +56,7 @@ func (d *DB) writeLocked(name string, term worker.Term, w worker.Write) error {
 	for part, m := range w.Marks {
 		m.Revision++
 		m.Epoch = max(d.marks[partKey{name, part}].Epoch, term.Epoch)
-		d.marks[partKey{name, part}] = m
+		d.marks[partKey{name, part}], d.updated[partKey{name, part}] = m, d.moment()
 	}
 	return nil
 }
@@ -72,7 +72,8 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 	fail := func(err error) error { return fmt.Errorf("advance %s: %w", name, err) }
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &advance{term: term, tx: d.Begin(), cancel: cancel, ended: make(chan struct{})}
+	a := &advance{tx: d.Begin(), cancel: cancel, ended: make(chan struct{})}
+	a.tx.term = term
 	at, err := d.hold(ctx, partKey{name, part}, a)
 	if err != nil {
 		return fail(err)
@@ -82,7 +83,7 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 	w, err := fn(ctx, a.tx, at)
 	switch {
 	case a.tx.isFenced():
-		return fail(a.tx.overtaken())
+		return fail(overError(term))
 	case err != nil:
 		return err
 	case a.tx.done:
@@ -102,7 +103,7 @@ func (d *DB) Advance(ctx context.Context, name string, term worker.Term, part st
 func onlyMark(marks worker.Checkpoint, part string, at worker.Mark) (worker.Checkpoint, error) {
 	for other := range marks {
 		if other != part {
-			return nil, fmt.Errorf("part %q: the write moves part %q too", part, other)
+			return nil, fmt.Errorf("part %q: its mark is written by an advance of part %q: want that of one part", other, part)
 		}
 	}
 	m, ok := marks[part]

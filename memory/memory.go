@@ -40,6 +40,7 @@ type DB struct {
 	grown   chan struct{} // closed when log grows
 
 	marks   map[partKey]worker.Mark
+	updated map[partKey]time.Time // when the mark was written
 	holders map[partKey]*advance
 	seats   map[segmentKey]worker.Seat
 	members map[memberKey]time.Time // until when
@@ -68,6 +69,7 @@ func New(opts ...Option) *DB {
 		grown:       make(chan struct{}),
 
 		marks:   map[partKey]worker.Mark{},
+		updated: map[partKey]time.Time{},
 		holders: map[partKey]*advance{},
 		seats:   map[segmentKey]worker.Seat{},
 		members: map[memberKey]time.Time{},

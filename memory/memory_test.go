@@ -36,8 +36,9 @@ func TestEventStore(t *testing.T) {
 func TestWorkerStore(t *testing.T) {
 	t.Parallel()
 	workertest.Run(t, func(*testing.T) workertest.Target[*memory.Tx] {
-		db := memory.New()
-		return workertest.Target[*memory.Tx]{Store: db, Tx: db.Tx}
+		var passed atomic.Int64
+		db := memory.New(memory.WithClock(func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }))
+		return workertest.Target[*memory.Tx]{Store: db, Tx: db.Tx, Pass: func(d time.Duration) { passed.Add(int64(d)) }}
 	})
 }
 

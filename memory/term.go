@@ -18,7 +18,7 @@ type (
 // Renew implements worker.Terms.
 func (d *DB) Renew(ctx context.Context, r worker.Renewal) (worker.Roster, error) {
 	if err := ctx.Err(); err != nil {
-		return worker.Roster{}, fmt.Errorf("renew terms of %s: %w", r.Name, err)
+		return worker.Roster{}, fmt.Errorf("renew %s for %s: %w", r.Name, r.Holder, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -32,8 +32,7 @@ func (d *DB) Renew(ctx context.Context, r worker.Renewal) (worker.Roster, error)
 		}
 		s.Until = until
 		if report, ok := r.Reports[t.Segment]; ok {
-			s.Report = report
-			s.Report.Time = kept(report.Time)
+			s.Report = worker.Report{Paused: worker.Cut(report.Paused), Error: worker.Cut(report.Error), Time: kept(report.Time)}
 		}
 		d.seats[key] = s
 	}
@@ -42,8 +41,11 @@ func (d *DB) Renew(ctx context.Context, r worker.Renewal) (worker.Roster, error)
 
 // Claim implements worker.Terms. It does not wait for what it ends: see Advance.
 func (d *DB) Claim(ctx context.Context, c worker.Claiming) (worker.Term, error) {
+	fail := func(err error) (worker.Term, error) {
+		return worker.Term{}, fmt.Errorf("claim segment %q of %s: %w", c.Segment, c.Name, err)
+	}
 	if err := ctx.Err(); err != nil {
-		return worker.Term{}, fmt.Errorf("claim %s: segment %q: %w", c.Name, c.Segment, err)
+		return fail(err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,9 +54,9 @@ func (d *DB) Claim(ctx context.Context, c worker.Claiming) (worker.Term, error) 
 	switch {
 	case c.Seize:
 	case s.Epoch != c.Epoch:
-		return worker.Term{}, fmt.Errorf("claim %s: segment %q is at epoch %d, not %d: %w", c.Name, c.Segment, s.Epoch, c.Epoch, worker.ErrTaken)
+		return fail(fmt.Errorf("%w: its epoch is %d, not %d", worker.ErrTaken, s.Epoch, c.Epoch))
 	case s.Until.After(now):
-		return worker.Term{}, fmt.Errorf("claim %s: segment %q is leased to %s until %s: %w", c.Name, c.Segment, s.Holder, s.Until.Format(time.RFC3339Nano), worker.ErrTaken)
+		return fail(fmt.Errorf("%w: term %d of %s runs until %s", worker.ErrTaken, s.Epoch, s.Holder, s.Until.Format(time.RFC3339Nano)))
 	}
 	d.fenceLocked(c.Name, c.Segment, s.Epoch)
 	s.Term = worker.Term{Segment: c.Segment, Epoch: s.Epoch + 1}
@@ -66,7 +68,7 @@ func (d *DB) Claim(ctx context.Context, c worker.Claiming) (worker.Term, error) 
 // Resign implements worker.Terms.
 func (d *DB) Resign(ctx context.Context, name, holder string, leave bool, terms ...worker.Term) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("resign from %s: %w", name, err)
+		return fmt.Errorf("resign %s for %s: %w", name, holder, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,9 +120,13 @@ func (d *DB) presentLocked(name string, t worker.Term) error {
 		return nil
 	}
 	if have := d.seats[segmentKey{name, t.Segment}].Epoch; have != t.Epoch || t.Epoch == 0 {
-		return fmt.Errorf("segment %q is at epoch %d, not %d: %w", t.Segment, have, t.Epoch, worker.ErrFenced)
+		return overError(t)
 	}
 	return nil
+}
+
+func overError(t worker.Term) error {
+	return fmt.Errorf("term %d of segment %q is over: %w", t.Epoch, t.Segment, worker.ErrFenced)
 }
 
 func (d *DB) moment() time.Time { return kept(d.now()) }

@@ -21,9 +21,10 @@ type Tx struct {
 	db     *DB
 	staged []event.Recorded
 	done   bool
+	term   worker.Term // that it was begun under
 
 	writing bool          // guarded by db.mu, as is fenced
-	fenced  bool          // the term that it was begun under is over
+	fenced  bool          // the term is over
 	over    chan struct{} // closed when fenced
 }
 
@@ -59,7 +60,7 @@ func (t *Tx) commit(also func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t.fenced {
-		return t.overtaken()
+		return overError(t.term)
 	}
 	if err := also(); err != nil {
 		return err
@@ -101,10 +102,6 @@ func (t *Tx) isFenced() bool {
 	t.db.mu.Lock()
 	defer t.db.mu.Unlock()
 	return t.fenced
-}
-
-func (t *Tx) overtaken() error {
-	return fmt.Errorf("the transaction was ended by a claim: %w", worker.ErrFenced)
 }
 
 type txStore struct{ tx *Tx }
@@ -187,7 +184,7 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 	writing, fenced := t.writing, t.fenced
 	t.db.mu.Unlock()
 	if fenced {
-		return t.overtaken()
+		return overError(t.term)
 	}
 	if writing {
 		return nil
@@ -198,7 +195,7 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 	select {
 	case t.db.writer <- struct{}{}:
 	case <-t.over:
-		return t.overtaken()
+		return overError(t.term)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -207,7 +204,7 @@ func (t *Tx) lockWriter(ctx context.Context) error {
 	t.writing = true
 	if t.fenced { // while it waited
 		t.yieldLocked()
-		return t.overtaken()
+		return overError(t.term)
 	}
 	return nil
 }

@@ -2,29 +2,27 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/eventstore"
-	"github.com/annals-go/annals/internal/crash"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
 // markColumns is what scanMark expects, in this order.
-const markColumns = `part, position, source, next_offset, parts, lineage, server, digest, trail, revision`
+const markColumns = `part, position, source, next_offset, parts, lineage, server, digest, trail, claim_to, claim_events, claim_times, epoch, revision, seal`
 
 // Index of all: checkpoints_pkey.
 const (
 	checkpointSQL = `
 SELECT ` + markColumns + `
 FROM {{schema}}.checkpoints
-WHERE name = $1`
+WHERE name = $1
+ORDER BY part`
 
 	insertMarkSQL = `
 INSERT INTO {{schema}}.checkpoints (name, part)
@@ -39,24 +37,40 @@ WHERE name = $1
   AND part = $2
 FOR UPDATE`
 
+	// Lock: as lockMarkSQL, in the order of parts, so that no two writers lock them
+	// in different orders.
+	lockMarksSQL = `
+SELECT part, revision, epoch
+FROM {{schema}}.checkpoints
+WHERE name = $1
+  AND part = ANY ($2)
+ORDER BY part
+FOR UPDATE`
+
 	// Promises: P10, a revision that is not the stored one writes nothing; P9, nor
 	// does a mark of what another server held.
 	updateMarkSQL = `
 UPDATE {{schema}}.checkpoints
-SET position = $3,
-    source = $4,
-    next_offset = $5,
-    parts = $6,
+SET position = $4,
+    source = $5,
+    next_offset = $6,
+    parts = $7,
     lineage = $8,
     server = $9,
     digest = $10,
     trail = $11,
+    claim_to = $12,
+    claim_events = $13,
+    claim_times = $14,
+    epoch = $15,
+    seal = $16,
     revision = revision + 1,
     updated_at = clock_timestamp()
 WHERE name = $1
   AND part = $2
-  AND revision = $7
-  AND ($12::timestamptz IS NULL OR {{schema}}.same_server($12))`
+  AND revision = $3
+  AND epoch <= $15
+  AND ($17::timestamptz IS NULL OR {{schema}}.same_server($17))`
 )
 
 // Checkpoint implements worker.Checkpoints.
@@ -70,11 +84,14 @@ func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, er
 	defer rows.Close()
 	c := worker.Checkpoint{}
 	for rows.Next() {
-		part, m, err := scanMark(rows)
+		m, err := scanMark(rows)
+		if err == nil {
+			err = m.altered(name)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read checkpoint %s: %w", name, err)
 		}
-		c[part] = m
+		c[m.part] = m.Mark
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read checkpoint %s: %w", name, missing(late(ctx, err)))
@@ -82,117 +99,112 @@ func (d *DB) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, er
 	return c, nil
 }
 
-// SaveCheckpoint implements worker.Checkpoints.
-func (d *DB) SaveCheckpoint(ctx context.Context, name string, marks worker.Checkpoint) error {
-	ctx, cancel := d.limit(ctx)
-	defer cancel()
-	for _, m := range marks {
-		if m.Own() {
-			if _, err := d.since(ctx, m.Server); err != nil {
-				return fmt.Errorf("save checkpoint %s: %w", name, err)
-			}
-		}
-	}
-	err := pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		return d.writeMarks(ctx, tx, name, marks)
-	})
-	if err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", name, otherServer(missing(late(ctx, err))))
-	}
-	return nil
-}
-
-// Advance implements worker.Store. The transaction is READ COMMITTED; a second
-// Advance of the same name and part waits for the row of the mark. What it does
-// itself is bounded by WithCallTimeout, and fn by ctx.
+// Save implements worker.Checkpoints. It replaces a mark that was changed by other
+// means too: that is how its reader is set back.
 //
 // An error of COMMIT that leaves open whether it was done matches
-// eventstore.ErrOutcomeUnknown. It need not be found out: whoever is next locks
-// the row of the mark first. The backend of this transaction holds that row
-// until it has ended, also if it is stalled, or has yet to read its COMMIT. Who
-// gets the row after it reads the mark as it has left it: the next one, together
-// with all that fn has written, or the one before, with nothing of that.
-func (d *DB) Advance(ctx context.Context, name, part string, fn func(context.Context, pgx.Tx, worker.Mark) (worker.Mark, error)) error {
-	tx, err := d.begin(ctx)
-	if err != nil {
-		return fmt.Errorf("advance %s: %w", name, err)
+// eventstore.ErrOutcomeUnknown: read the checkpoint again.
+func (d *DB) Save(ctx context.Context, name string, term worker.Term, w worker.Write) error {
+	if err := d.save(ctx, name, term, w); err != nil {
+		return fmt.Errorf("save checkpoint %s: %w", name, err)
 	}
-	defer rollback(ctx, tx)
-	at, err := d.lockMark(ctx, tx, name, part)
-	if err != nil {
-		return fmt.Errorf("advance %s: %w", name, missing(err))
-	}
-	next, err := fn(ctx, tx, at)
-	if err != nil {
-		return err
-	}
-	next.Revision = at.Revision
-	last, cancel := d.limit(ctx)
-	defer cancel()
-	if err := d.writeMarks(last, tx, name, worker.Checkpoint{part: next}); err != nil {
-		return fmt.Errorf("advance %s: %w", name, otherServer(late(last, err)))
-	}
-	crash.At("postgres.advance.saved")
-	if err := tx.Commit(last); err != nil {
-		err = late(last, err)
-		if !isDenied(err) {
-			err = fmt.Errorf("%w: %w", eventstore.ErrOutcomeUnknown, err)
-		}
-		return fmt.Errorf("advance %s: commit: %w", name, err)
-	}
-	crash.At("postgres.advance.committed")
-	d.Wake() //nolint:contextcheck // the handler may have appended
 	return nil
 }
 
-func (d *DB) lockMark(ctx context.Context, tx pgx.Tx, name, part string) (worker.Mark, error) {
+func (d *DB) save(ctx context.Context, name string, term worker.Term, w worker.Write) error {
+	if err := checkWrite(w); err != nil {
+		return err
+	}
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	for range 2 {
-		_, m, err := scanMark(tx.QueryRow(ctx, d.sql(lockMarkSQL), name, part))
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return m, late(ctx, err)
-		}
-		if _, err := tx.Exec(ctx, d.sql(insertMarkSQL), name, part); err != nil {
-			return worker.Mark{}, late(ctx, err)
+	for _, m := range w.Marks {
+		if m.Own() {
+			if _, err := d.since(ctx, m.Server); err != nil {
+				return err
+			}
 		}
 	}
-	return worker.Mark{}, fmt.Errorf("part %q: %w", part, pgx.ErrNoRows)
+	tx, err := d.begin(ctx)
+	if err != nil {
+		return missing(err)
+	}
+	defer rollback(ctx, tx)
+	epochs, err := d.lockMarks(ctx, tx, name, term, w.Marks)
+	if err == nil {
+		err = d.write(ctx, tx, name, term, epochs, w)
+	}
+	if err != nil {
+		return d.overtaken(ctx, tx, name, term, missing(late(ctx, err)))
+	}
+	return d.commitWrite(ctx, tx)
 }
 
-// writeMarks sends all marks in one round trip, sorted, because two writers
-// must not lock them in different orders.
-func (d *DB) writeMarks(ctx context.Context, tx pgx.Tx, name string, marks worker.Checkpoint) error {
-	batch := &pgx.Batch{}
-	for _, part := range slices.Sorted(maps.Keys(marks)) {
-		m := marks[part]
-		if m.Revision == 0 {
-			batch.Queue(d.sql(insertMarkSQL), name, part)
-		}
-		since, err := d.ownSince(m)
-		if err != nil {
-			return fmt.Errorf("part %q: %w", part, err)
-		}
-		batch.Queue(d.sql(updateMarkSQL), name, part, int64(m.Position), m.Source, m.Offset, m.Of, m.Revision, m.Lineage, m.Server, m.Digest[:], []byte(m.Trail), since).Exec(func(tag pgconn.CommandTag) error {
-			if tag.RowsAffected() != 1 {
-				return fmt.Errorf("part %q is not at revision %d: %w", part, m.Revision, worker.ErrFenced)
-			}
-			return nil
-		})
+// lockMarks holds the term and the marks, and returns the epochs of those that are
+// there.
+func (d *DB) lockMarks(ctx context.Context, tx pgx.Tx, name string, term worker.Term, marks worker.Checkpoint) (map[string]int64, error) {
+	epochs := map[string]int64{}
+	if len(marks) == 0 && term == (worker.Term{}) {
+		return epochs, nil
 	}
-	return tx.SendBatch(ctx, batch).Close()
+	batch := &pgx.Batch{}
+	d.queueFence(ctx, batch, name, term)
+	batch.Queue(d.sql(lockMarksSQL), name, slices.Sorted(maps.Keys(marks))).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var (
+				part            string
+				revision, epoch int64
+			)
+			if err := rows.Scan(&part, &revision, &epoch); err != nil {
+				return err
+			}
+			m := marks[part]
+			if sabotage.NoEpoch {
+				m.Revision = revision
+				marks[part] = m
+			}
+			if revision != m.Revision {
+				return notAt(part, m.Revision)
+			}
+			epochs[part] = epoch
+		}
+		return rows.Err()
+	})
+	return epochs, fenced(term, tx.SendBatch(ctx, batch).Close())
+}
+
+func notAt(part string, revision int64) error {
+	return fmt.Errorf("part %q is not at revision %d: %w", part, revision, worker.ErrFenced)
+}
+
+// markRow is a mark as it is stored.
+type markRow struct {
+	part string
+	worker.Mark
+	seal []byte
 }
 
 // scanMark reads markColumns, and what comes behind them into more.
-func scanMark(row pgx.Row, more ...any) (string, worker.Mark, error) {
+func scanMark(row pgx.Row, more ...any) (markRow, error) {
 	var (
-		part          string
-		m             worker.Mark
-		at            int64
+		m             markRow
+		at, to        int64
 		digest, trail []byte
 	)
-	err := row.Scan(append([]any{&part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail, &m.Revision}, more...)...)
-	m.Position, m.Trail = event.Position(at), worker.Trail(trail)
+	err := row.Scan(append([]any{&m.part, &at, &m.Source, &m.Offset, &m.Of, &m.Lineage, &m.Server, &digest, &trail,
+		&to, &m.Claim.Events, &m.Claim.Times, &m.Epoch, &m.Revision, &m.seal}, more...)...)
+	m.Position, m.Trail, m.Claim.To = event.Position(at), worker.Trail(trail), event.Position(to)
 	copy(m.Digest[:], digest)
-	return part, m, err
+	return m, err
+}
+
+// altered returns a *worker.AlteredError if the row is not as it was written. One
+// that lockMark has just made has no seal yet.
+func (m markRow) altered(name string) error {
+	if len(m.seal) == 0 && m.Mark == (worker.Mark{}) {
+		return nil
+	}
+	if seal := worker.Seal(name, m.part, m.Mark); string(seal[:]) == string(m.seal) {
+		return nil
+	}
+	return &worker.AlteredError{Name: name, Part: m.part, Mark: m.Mark}
 }

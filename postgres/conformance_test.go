@@ -49,7 +49,26 @@ func TestEventStore(t *testing.T) {
 func TestWorkerStore(t *testing.T) {
 	t.Parallel()
 	workertest.Run(t, func(t *testing.T) workertest.Target[pgx.Tx] {
-		db := postgres.New(postgrestest.Pool(t))
-		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx}
+		pool := postgrestest.Pool(t)
+		db := postgres.New(pool)
+		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx, Pass: pass(t, pool)}
 	})
+}
+
+func TestWorkerStoreAsService(t *testing.T) {
+	t.Parallel()
+	workertest.Run(t, func(t *testing.T) workertest.Target[pgx.Tx] {
+		admin := postgrestest.Pool(t)
+		db := postgres.New(postgrestest.Service(t, admin))
+		return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx, Pass: pass(t, admin)}
+	})
+}
+
+// pass makes every lease end earlier.
+func pass(t *testing.T, pool *pgxpool.Pool) func(time.Duration) {
+	return func(by time.Duration) {
+		for _, table := range []string{"terms", "members"} {
+			do(t, pool, `UPDATE annals.`+table+` SET lease_until = lease_until - $1::interval`, by)
+		}
+	}
 }

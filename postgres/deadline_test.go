@@ -59,7 +59,7 @@ func calls(db *postgres.DB) map[string]func(context.Context) error {
 			return err
 		},
 		"save checkpoint y": func(ctx context.Context) error {
-			return db.SaveCheckpoint(ctx, "y", nil)
+			return db.Save(ctx, "y", worker.Term{}, worker.Write{})
 		},
 		"list streams": func(ctx context.Context) error {
 			_, err := db.Streams(ctx, postgres.StreamsQuery{})
@@ -78,9 +78,9 @@ func calls(db *postgres.DB) map[string]func(context.Context) error {
 			})
 		},
 		"advance z": func(ctx context.Context) error {
-			return db.Advance(ctx, "z", "", func(ctx context.Context, tx pgx.Tx, at worker.Mark) (worker.Mark, error) {
+			return db.Advance(ctx, "z", worker.Term{}, "", func(ctx context.Context, tx pgx.Tx, at worker.Mark) (worker.Write, error) {
 				_, err := db.Tx(tx).AppendAll(ctx, eventstore.Write{Stream: order("s"), Events: []event.Raw{note("x")}})
-				return at, err
+				return worker.Write{Marks: worker.Checkpoint{"": at}}, err
 			})
 		},
 	}
@@ -124,7 +124,9 @@ func TestEveryCallEndsByItsDeadline(t *testing.T) {
 	}
 	advance := func(fn func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return w.db.Advance(ctx, "z", "", func(ctx context.Context, _ pgx.Tx, at worker.Mark) (worker.Mark, error) { return at, fn(ctx) })
+			return w.db.Advance(ctx, "z", worker.Term{}, "", func(ctx context.Context, _ pgx.Tx, at worker.Mark) (worker.Write, error) {
+				return worker.Write{Marks: worker.Checkpoint{"": at}}, fn(ctx)
+			})
 		}
 	}
 	in("advance z", advance(silence))

@@ -202,28 +202,28 @@ func TestTheServerHasChanged(t *testing.T) {
 			return err
 		},
 		"between a page and its mark": func(ctx context.Context, db *postgres.DB, m worker.Mark) error {
-			return db.SaveCheckpoint(ctx, "totals", worker.Checkpoint{"": m, "p": {Position: 1}})
+			return db.Save(ctx, "totals", worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": m, "p": {Position: 1}}})
 		},
 		"between a page and its effect": func(ctx context.Context, db *postgres.DB, m worker.Mark) error {
-			return db.Advance(ctx, "totals", "", func(ctx context.Context, tx pgx.Tx, _ worker.Mark) (worker.Mark, error) {
+			return db.Advance(ctx, "totals", worker.Term{}, "", func(ctx context.Context, tx pgx.Tx, _ worker.Mark) (worker.Write, error) {
 				_, err := tx.Exec(ctx, `INSERT INTO effects VALUES (1)`)
-				return m, err
+				return worker.Write{Marks: worker.Checkpoint{"": m}}, err
 			})
 		},
 		"and somebody has noticed already": func(ctx context.Context, db *postgres.DB, m worker.Mark) error {
 			if _, err := db.Lineage(ctx); err != nil {
 				return err
 			}
-			return db.Advance(ctx, "totals", "", func(ctx context.Context, tx pgx.Tx, _ worker.Mark) (worker.Mark, error) {
+			return db.Advance(ctx, "totals", worker.Term{}, "", func(ctx context.Context, tx pgx.Tx, _ worker.Mark) (worker.Write, error) {
 				_, err := tx.Exec(ctx, `INSERT INTO effects VALUES (1)`)
-				return m, err
+				return worker.Write{Marks: worker.Checkpoint{"": m}}, err
 			})
 		},
 		"before a mark, and somebody has noticed already": func(ctx context.Context, db *postgres.DB, m worker.Mark) error {
 			if _, err := db.Lineage(ctx); err != nil {
 				return err
 			}
-			return db.SaveCheckpoint(ctx, "totals", worker.Checkpoint{"": m})
+			return db.Save(ctx, "totals", worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": m}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestTheServerHasChanged(t *testing.T) {
 			if err != nil || len(page.Events) != 3 {
 				t.Errorf("ReadLog = %+v, %v, want the three events", page, err)
 			}
-			if err := db.SaveCheckpoint(t.Context(), "totals", worker.Checkpoint{"": got.Reached(page.Next, page.Events)}); err != nil {
+			if err := db.Save(t.Context(), "totals", worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": got.Reached(page.Next, page.Events)}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -284,12 +284,12 @@ func TestLineageFails(t *testing.T) {
 	if want := fmt.Sprintf("read log after 7: held by %s, want x: the log is held by another server", server); err == nil || err.Error() != want {
 		t.Errorf("ReadLog = %v, want %s", err, want)
 	}
-	err = db.SaveCheckpoint(t.Context(), "totals", worker.Checkpoint{"": {Position: 1, Server: "x"}})
+	err = db.Save(t.Context(), "totals", worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": {Position: 1, Server: "x"}}})
 	if want := fmt.Sprintf("save checkpoint totals: held by %s, want x: the log is held by another server", server); err == nil || err.Error() != want {
-		t.Errorf("SaveCheckpoint = %v, want %s", err, want)
+		t.Errorf("Save = %v, want %s", err, want)
 	}
-	err = db.Advance(t.Context(), "totals", "", func(context.Context, pgx.Tx, worker.Mark) (worker.Mark, error) {
-		return worker.Mark{Position: 1, Server: "x"}, nil
+	err = db.Advance(t.Context(), "totals", worker.Term{}, "", func(context.Context, pgx.Tx, worker.Mark) (worker.Write, error) {
+		return worker.Write{Marks: worker.Checkpoint{"": {Position: 1, Server: "x"}}}, nil
 	})
 	if want := fmt.Sprintf(`advance totals: part "": held by %q, want x: the log is held by another server`, server); err == nil || err.Error() != want {
 		t.Errorf("Advance = %v, want %s", err, want)

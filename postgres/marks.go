@@ -24,6 +24,9 @@ type StoredMark struct {
 	Part string
 	worker.Mark
 	UpdatedTime time.Time
+	// Altered is a *worker.AlteredError if the mark was not written by a worker, so
+	// that its reader does not go on from it.
+	Altered error
 }
 
 // Marks yields the marks of all readers, in the order of their names and parts. It
@@ -61,9 +64,11 @@ func (d *DB) marksAfter(ctx context.Context, last StoredMark) ([]StoredMark, err
 	var page []StoredMark
 	for rows.Next() {
 		var m StoredMark
-		if m.Part, m.Mark, err = scanMark(rows, &m.Name, &m.UpdatedTime); err != nil {
+		row, err := scanMark(rows, &m.Name, &m.UpdatedTime)
+		if err != nil {
 			return nil, err
 		}
+		m.Part, m.Mark, m.Altered = row.part, row.Mark, row.altered(m.Name)
 		m.UpdatedTime = m.UpdatedTime.UTC()
 		page = append(page, m)
 	}

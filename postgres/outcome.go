@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,7 +22,10 @@ const (
 	codeUndefinedFunc   = "42883"
 	codeReadOnly        = "25006"
 	codeInFailedTx      = "25P02"
+	codeForeignKey      = "23503"
+	codeCanceled        = "57014"
 	codeOtherServer     = "AN001" // raised by same_server
+	codeTermOver        = "AN002" // raised by fence_v1
 )
 
 // errAbsent says that a look-up found nothing that speaks against the append.
@@ -90,13 +94,23 @@ func leavesOpen(pg *pgconn.PgError) bool {
 	return false
 }
 
-// missing names what is missing: the schema, or a server that takes writes.
+// lostError says that the connection is gone, which the error of the driver may not
+// tell from the end of some other reader.
+type lostError struct{ error }
+
+func (e lostError) Unwrap() error { return e.error }
+
+// missing names what is missing: the schema, a server that takes writes, or the
+// connection.
 func missing(err error) error {
 	if hasCode(err, codeReadOnly) {
 		return fmt.Errorf("%w: %w", ErrReplica, err)
 	}
 	if hasCode(err, codeUndefinedTable, codeInvalidSchema, codeUndefinedFunc) {
 		return fmt.Errorf("%w, run annals migrate: %w", ErrNotMigrated, err)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return lostError{err}
 	}
 	return err
 }

@@ -63,6 +63,7 @@ import (
 var (
 	_ eventstore.Store     = (*DB)(nil)
 	_ worker.Store[pgx.Tx] = (*DB)(nil)
+	_ worker.Classifier    = (*DB)(nil)
 	_ eventstore.Store     = txStore{}
 	_ eventstore.Listener  = (*DB)(nil)
 )

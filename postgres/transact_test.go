@@ -151,11 +151,11 @@ func TestAdvanceAfterAnUnknownCommit(t *testing.T) {
 			t.Parallel()
 			w := newWire(t, postgres.WithCallTimeout(5*time.Second))
 			advance := func(ctx context.Context) (from event.Position, err error) {
-				err = w.db.Advance(ctx, "totals", "", func(ctx context.Context, tx pgx.Tx, at worker.Mark) (worker.Mark, error) {
+				err = w.db.Advance(ctx, "totals", worker.Term{}, "", func(ctx context.Context, tx pgx.Tx, at worker.Mark) (worker.Write, error) {
 					from = at.Position
 					at.Position++
 					_, err := w.db.Tx(tx).Append(ctx, order("s"), eventstore.Any(), note(fmt.Sprint(at.Position)))
-					return at, err
+					return worker.Write{Marks: worker.Checkpoint{"": at}}, err
 				})
 				return from, err
 			}

@@ -25,6 +25,8 @@ var vacuumSettings = map[string][]string{
 		"autovacuum_vacuum_scale_factor=0.01",
 		"autovacuum_vacuum_cost_delay=0",
 	},
+	"terms":   leaseSettings,
+	"members": leaseSettings,
 	"snapshots": {
 		"autovacuum_vacuum_threshold=1000",
 		"autovacuum_vacuum_scale_factor=0.05",
@@ -35,6 +37,14 @@ var vacuumSettings = map[string][]string{
 		"autovacuum_vacuum_scale_factor=0.01",
 		"autovacuum_vacuum_cost_delay=0",
 	},
+}
+
+// leaseSettings are those of migrations/009_terms.sql.
+var leaseSettings = []string{
+	"fillfactor=50",
+	"autovacuum_vacuum_threshold=50",
+	"autovacuum_vacuum_scale_factor=0.01",
+	"autovacuum_vacuum_cost_delay=0",
 }
 
 // maxSinceVacuum is more rows than are inserted, at any rate, between two visits

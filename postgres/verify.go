@@ -31,6 +31,8 @@ const (
 	FaultSnapshot Fault = "snapshot"
 	// FaultAhead: a reader is ahead of the log.
 	FaultAhead Fault = "ahead"
+	// FaultAltered: a mark was not written by a worker.
+	FaultAltered Fault = "altered"
 )
 
 // Finding is one place that is damaged. Fields that say nothing are zero.
@@ -131,6 +133,9 @@ func (a *auditor) begin(ctx context.Context) error {
 		for m, err := range keeper.Marks(ctx) {
 			if err != nil {
 				return err
+			}
+			if m.Altered != nil {
+				a.find(Finding{Fault: FaultAltered, Name: m.Name, Position: m.Position, Text: m.Altered.Error()})
 			}
 			if m.Part != "" || m.Position == 0 || m.Server == "" || m.Own() != (keeper == a.db) {
 				continue // of a topic, or of another log

@@ -138,7 +138,10 @@ func TestVerifyFindsDamage(t *testing.T) {
 		},
 		"a checkpoint that was changed": {
 			`UPDATE annals.checkpoints SET digest = '\x00112233445566778899aabbccddeeff', trail = ''`,
-			[]string{"given -@0 at 1 projection/reader: the events at positions 1 to 90 are not what this reader was given"},
+			[]string{
+				`altered -@0 at 90 projection/reader: checkpoint projection/reader: part "": the mark at position 90 was not written by a worker: restore the row, or set the reader back with annals rewind --force`,
+				"given -@0 at 1 projection/reader: the events at positions 1 to 90 are not what this reader was given",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +159,7 @@ func TestVerifyFromAMarkSetByHand(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.Pool(t)
 	db := fill(t, pool, 50)
-	if err := db.SaveCheckpoint(t.Context(), given.Name(), worker.Checkpoint{"": {Position: 33}}); err != nil {
+	if err := db.Save(t.Context(), given.Name(), worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": {Position: 33}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := given.CatchUp(t.Context(), db, projection.WithBatch(5)); err != nil {

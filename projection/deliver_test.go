@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -20,7 +23,7 @@ import (
 type script []worker.Delivery
 
 func (s script) Consume(ctx context.Context, to worker.Sink) error {
-	if _, err := to.Checkpoint(ctx); err != nil {
+	if _, err := to.Begin(ctx, s.parts()...); err != nil {
 		return err
 	}
 	for _, d := range s {
@@ -29,6 +32,14 @@ func (s script) Consume(ctx context.Context, to worker.Sink) error {
 		}
 	}
 	return nil
+}
+
+func (s script) parts() []string {
+	parts := map[string]bool{}
+	for _, d := range s {
+		parts[d.Part] = true
+	}
+	return slices.Sorted(maps.Keys(parts))
 }
 
 func (s script) Owns(part string) bool { return strings.HasPrefix(part, "t/") }
@@ -102,7 +113,7 @@ func TestDeliveriesThatWouldSkip(t *testing.T) {
 	}
 }
 
-// flaky is a source that fails a number of times between deliveries.
+// flaky is a source that fails a number of times before each delivery, and after it.
 type flaky struct {
 	script
 	failures int
@@ -115,6 +126,9 @@ func (s flaky) Consume(ctx context.Context, to worker.Sink) error {
 	if round := s.failures + 1; n%round != s.failures {
 		return errors.New("broker is away")
 	} else if i := n / round; i < len(s.script) {
+		if _, err := to.Begin(ctx, s.parts()...); err != nil {
+			return err
+		}
 		if err := to.Deliver(ctx, s.script[i]); err != nil {
 			return err
 		}
@@ -123,24 +137,33 @@ func (s flaky) Consume(ctx context.Context, to worker.Sink) error {
 	return nil
 }
 
-// P13: a source that fails is started again; attempts count from the last
-// delivery.
+// P13: a source that fails is started again, however often it fails, ever more slowly,
+// and fast again after a delivery.
 func TestSourceIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	l := &ledger{DB: memory.New()}
-	source := flaky{script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 4), delivery(t, "x", 3, 5)}, 2, new(int)}
-	retry := projection.WithRetry(worker.Retry{Attempts: 4, Base: 1, Cap: 1})
-	if err := l.projection("totals").Run(t.Context(), l.DB, silent, retry, projection.From(source)); err != nil {
-		t.Fatal(err)
-	}
-	if got := l.effects(t); len(got) != 4 {
-		t.Errorf("effects %v, want 4", got)
-	}
-	source.failures, *source.calls = 9, 0
-	err := l.projection("totals").Run(t.Context(), l.DB, silent, retry, projection.From(source))
-	if text := "projection/totals: 4 attempts: broker is away"; err == nil || err.Error() != text {
-		t.Errorf("Run = %v, want %s", err, text)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{DB: memory.New()}
+		source := flaky{script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 4), delivery(t, "x", 3, 5)}, 20, new(int)}
+		var told []string
+		hooks := projection.WithHooks(worker.Hooks{
+			Paused:  func(p worker.Pause) { told = append(told, fmt.Sprintf("paused: %s: %v", p.Why, p.Err)) },
+			Resumed: func(p worker.Pause) { told = append(told, "resumed: "+p.Why) },
+		})
+		retry := worker.Retry{Attempts: 4, Base: time.Second, Cap: time.Minute, Budget: 1}
+		began := time.Now()
+		if err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.WithRetry(retry), hooks, projection.From(source)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, l.effects(t), "1/0 {1}", "3/0 {3}", "4/0 {4}", "5/0 {5}")
+		if took := time.Since(began); took < time.Minute || took > 4*20*2*time.Minute {
+			t.Errorf("80 failures took %v, want waits between a second and a minute", took)
+		}
+		want(t, told,
+			"paused: the source fails: broker is away", "resumed: the source fails",
+			"paused: the source fails: connection is lost", "resumed: the source fails",
+			"paused: the source fails: connection is lost", "resumed: the source fails",
+			"paused: the source fails: connection is lost")
+	})
 }
 
 // A mark that is set back under a running projection, as for a rebuild, must
@@ -160,7 +183,7 @@ func TestMarkThatIsSetBack(t *testing.T) {
 			}
 			mark := c[""]
 			mark.Position = 0
-			return errors.Join(l.SaveCheckpoint(t.Context(), p.Name(), worker.Checkpoint{"": mark}), worker.ErrFenced)
+			return errors.Join(l.Save(t.Context(), p.Name(), worker.Term{}, worker.Write{Marks: worker.Checkpoint{"": mark}}), worker.ErrFenced)
 		}
 		return nil
 	}
@@ -192,28 +215,6 @@ func TestSourcesAreNotMixed(t *testing.T) {
 	if err := l.projection("b").Run(t.Context(), l.DB, silent); !errors.Is(err, projection.ErrOtherSource) {
 		t.Errorf("Run = %v, want ErrOtherSource", err)
 	}
-}
-
-func TestOptionErrors(t *testing.T) {
-	t.Parallel()
-	l := &ledger{DB: memory.New()}
-	for text, o := range map[string]projection.Option{
-		"run projection/totals: option WithBatch: 0: want 1 to 10000":                     projection.WithBatch(0),
-		"run projection/totals: option WithBatchTimeout: 0s: want at least 1ms":           projection.WithBatchTimeout(0),
-		"run projection/totals: option WithRetry: retry: Attempts is -1, want at least 0": projection.WithRetry(worker.Retry{Attempts: -1}),
-		"run projection/totals: option WithLogger: the logger is nil":                     projection.WithLogger(nil),
-		"run projection/totals: option From: the source is nil":                           projection.From(nil),
-	} {
-		if err := l.projection("totals").Run(t.Context(), l.DB, o); err == nil || err.Error() != text {
-			t.Errorf("Run = %v, want %s", err, text)
-		}
-	}
-	defer func() {
-		if got, text := fmt.Sprint(recover()), `projection: New("") with 0 handlers: want a name and a handler`; got != text {
-			t.Errorf("panic %q, want %q", got, text)
-		}
-	}()
-	projection.New[*memory.Tx]("")
 }
 
 func TestProjectiontest(t *testing.T) {

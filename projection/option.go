@@ -11,81 +11,56 @@ import (
 )
 
 type options struct {
+	from   bool
 	source worker.Source
 	worker worker.Reader // as far as options set it
 }
 
-// Option changes how a projection runs.
-type Option func(*options) error
+// Option changes how a projection runs. Run and CatchUp return an error if it is out of
+// its bounds, and name it.
+type Option func(*options)
+
+// newOptions returns the options, or what is wrong with one of them.
+func newOptions(opts []Option) (options, error) {
+	o := options{worker: worker.Reader{}.OrDefaults()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	err := o.worker.Validate()
+	switch {
+	case err != nil:
+		return o, fmt.Errorf("option With%w", err)
+	case o.from && o.source == nil:
+		return o, errors.New("option From: the source is nil")
+	case o.from && o.worker.Segments > 1:
+		return o, errors.New("option WithSegments: a source has partitions of its own")
+	}
+	return o, nil
+}
 
 // From makes Run read a partitioned source, such as a Kafka consumer, instead
 // of the log. Default: the log. A read model that is fed by
 // one is rebuilt to be fed by the other: Run returns ErrOtherSource.
-func From(s worker.Source) Option {
-	return func(o *options) error {
-		if s == nil {
-			return errors.New("option From: the source is nil")
-		}
-		o.source = s
-		return nil
-	}
-}
+func From(s worker.Source) Option { return func(o *options) { o.from, o.source = true, s } }
 
 // WithBatch sets the most events of one transaction when reading the log.
 // Default 500, from 1 to 10,000. More is faster, and repeats more after a
 // failure.
-func WithBatch(n int) Option {
-	return func(o *options) error {
-		if n < 1 || n > 10_000 {
-			return fmt.Errorf("option WithBatch: %d: want 1 to 10000", n)
-		}
-		o.worker.Batch = n
-		return nil
-	}
-}
+func WithBatch(n int) Option { return func(o *options) { o.worker.Batch = n } }
 
-// WithBatchTimeout sets how long one batch may take, also after ctx has ended.
-// Default one minute, at least 1 ms.
-func WithBatchTimeout(d time.Duration) Option {
-	return func(o *options) error {
-		if d < time.Millisecond {
-			return fmt.Errorf("option WithBatchTimeout: %v: want at least 1ms", d)
-		}
-		o.worker.Timeout = d
-		return nil
-	}
-}
+// WithTimeout sets how long one batch may take, also after ctx has ended. A batch that
+// takes longer is tried again with fewer events. Default one minute, at least 1 ms.
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.worker.Timeout = d } }
 
-// WithRetry sets how a batch that failed is tried again. Default: see
-// worker.Retry.
-func WithRetry(r worker.Retry) Option {
-	return func(o *options) error {
-		if err := r.Validate(); err != nil {
-			return fmt.Errorf("option WithRetry: %w", err)
-		}
-		o.worker.Retry = r
-		return nil
-	}
-}
+// WithRetry sets how often an event that failed is tried again before it waits for a
+// decision, and how fast. Default: see worker.Retry.
+func WithRetry(r worker.Retry) Option { return func(o *options) { o.worker.Retry = r } }
 
 // WithHooks sets functions that are called as the projection works. Default none.
-func WithHooks(h worker.Hooks) Option {
-	return func(o *options) error {
-		o.worker.Hooks = h
-		return nil
-	}
-}
+func WithHooks(h worker.Hooks) Option { return func(o *options) { o.worker.Hooks = h } }
 
 // WithLogger sets the logger. Default slog.Default().
-func WithLogger(l *slog.Logger) Option {
-	return func(o *options) error {
-		if l == nil {
-			return errors.New("option WithLogger: the logger is nil")
-		}
-		o.worker.Logger = l
-		return nil
-	}
-}
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.worker.Logger = l } }
 
 // WithSegments spreads the streams over n segments, each with a mark of its own, so
 // that up to n workers can share the work, in one process or several. The order of one
@@ -93,83 +68,32 @@ func WithLogger(l *slog.Logger) Option {
 // writes the same rows for several streams must not depend on it. Default 1, at most
 // worker.MaxSegments. The number is for the life of the read model: with another one
 // Run returns ErrOtherSource. Not for a source, which has partitions.
-func WithSegments(n int) Option {
-	return func(o *options) error {
-		if n < 1 || n > worker.MaxSegments {
-			return fmt.Errorf("option WithSegments: %d: want 1 to %d", n, worker.MaxSegments)
-		}
-		o.worker.Segments = n
-		return nil
-	}
-}
+func WithSegments(n int) Option { return func(o *options) { o.worker.Segments = n } }
 
 // WithKey sets what events have in common whose order matters to the handlers: events
 // of one key are in one segment, and park together. It must be pure. Default: the
 // stream.
 func WithKey(key func(event.Recorded) string) Option {
-	return func(o *options) error {
-		if key == nil {
-			return errors.New("option WithKey: the function is nil")
-		}
-		o.worker.Key = key
-		return nil
-	}
+	return func(o *options) { o.worker.Key = key }
 }
 
 // WithLease sets how long a term goes on without a sign of life: a worker that has
 // died is replaced after that time, and before twice that time. Default 10 s, at least
 // 10 ms.
-func WithLease(d time.Duration) Option {
-	return func(o *options) error {
-		if d < 10*time.Millisecond {
-			return fmt.Errorf("option WithLease: %v: want at least 10ms", d)
-		}
-		o.worker.Lease = d
-		return nil
-	}
-}
+func WithLease(d time.Duration) Option { return func(o *options) { o.worker.Lease = d } }
 
 // WithBreaker sets a breaker of what the handlers call: while it is open, the
-// projection waits. Default none.
-func WithBreaker(b worker.Breaker) Option {
-	return func(o *options) error {
-		if b == nil {
-			return errors.New("option WithBreaker: the breaker is nil")
-		}
-		o.worker.Breaker = b
-		return nil
-	}
-}
+// projection waits. Default nil: none.
+func WithBreaker(b worker.Breaker) Option { return func(o *options) { o.worker.Breaker = b } }
 
-// WithHealth has the projection tell how it does. Default none.
-func WithHealth(h *worker.Health) Option {
-	return func(o *options) error {
-		if h == nil {
-			return errors.New("option WithHealth: the health is nil")
-		}
-		o.worker.Health = h
-		return nil
-	}
-}
+// WithHealth has the projection tell how it does. Default nil: nobody.
+func WithHealth(h *worker.Health) Option { return func(o *options) { o.worker.Health = h } }
 
 // WithVersion sets the version of the program that is noted with what it parks.
 // Default: what the build says.
-func WithVersion(version string) Option {
-	return func(o *options) error {
-		if version == "" {
-			return errors.New("option WithVersion: empty")
-		}
-		o.worker.Version = version
-		return nil
-	}
-}
+func WithVersion(version string) Option { return func(o *options) { o.worker.Version = version } }
 
 // WithStop makes Run return the error of an event that fails for good, instead of
 // parking it: nothing behind it is applied. For read models that are better late than
 // incomplete. Default: it is parked.
-func WithStop() Option {
-	return func(o *options) error {
-		o.worker.Stop = true
-		return nil
-	}
-}
+func WithStop() Option { return func(o *options) { o.worker.Stop = true } }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -161,46 +160,6 @@ func TestFailedBatchLeavesNothingAndIsRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, l.effects(t), "1/0 {1}", "2/0 {2}", "3/0 {3}")
-}
-
-func TestNothingIsSkipped(t *testing.T) {
-	t.Parallel()
-	for text, bad := range map[string]event.Raw{
-		`event cannot be decoded: unknown event name "account.closed"`:                                         raw("account.closed", 1, `{}`),
-		"event cannot be decoded: unknown schema version 3 of account.paid: this program knows up to 2":        raw("account.paid", 3, `{}`),
-		"event cannot be decoded: json: cannot unmarshal string into Go struct field Paid.Cents of type int64": raw("account.paid", 2, `{"Cents":"x"}`),
-	} {
-		l := &ledger{DB: memory.New()}
-		l.append(t, "account-a", paid(t, 1))
-		l.append(t, "account-a", bad)
-		l.append(t, "account-b", paid(t, 3))
-		err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.WithBatch(1))
-		if !errors.Is(err, codec.ErrUndecodable) || !strings.HasSuffix(err.Error(), text) {
-			t.Errorf("Run = %v, want %s", err, text)
-		}
-		want(t, l.effects(t), "1/0 {1}")
-	}
-}
-
-func TestPanicStopsTheProjection(t *testing.T) {
-	t.Parallel()
-	l := &ledger{DB: memory.New(), fail: func(event.Of[Event]) error { panic("nil map") }}
-	l.append(t, "account-a", paid(t, 1))
-	err := l.projection("totals").Run(t.Context(), l.DB, silent)
-	if err == nil || !strings.HasPrefix(err.Error(), "panic: nil map\n") {
-		t.Errorf("Run = %v, want the panic with its stack", err)
-	}
-	want(t, l.effects(t))
-}
-
-func TestHandlerErrorNamesTheEvent(t *testing.T) {
-	t.Parallel()
-	l := &ledger{DB: memory.New(), fail: func(event.Of[Event]) error { return worker.Permanent(errors.New("no")) }}
-	l.append(t, "account-a", paid(t, 1))
-	err := l.projection("totals").Run(t.Context(), l.DB, silent)
-	if text := "handle account-a@1 (account.paid, position 1): no"; err == nil || err.Error() != text {
-		t.Errorf("Run = %v, want %s", err, text)
-	}
 }
 
 // TestTwoProcesses: both run, and only one of them applies an event.

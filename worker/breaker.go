@@ -13,13 +13,12 @@ var ErrOpen = Systemic(errors.New("breaker is open"))
 //	if err != nil {
 //		return err // systemic: the worker waits
 //	}
-//	err = call()
+//	err = worker.Safely(call)
 //	done(err)
 //	return err
 type Breaker interface {
 	// Allow returns an error that matches ErrOpen if the breaker is open: then nothing
-	// must be called, and done is nil. Else the caller calls done exactly once, with
-	// the outcome: nil, or the error. It must not keep it from being called by a
-	// panic; done may then be told a *PanicError.
+	// may be called, and done is nil. Else the caller calls done exactly once, with nil
+	// or the error of the call, also if the call panics: see Safely.
 	Allow() (done func(err error), err error)
 }

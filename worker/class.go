@@ -80,6 +80,26 @@ func Permanent(err error) error { return mark(err, ClassPermanent) }
 // Systemic marks err as ClassSystemic, as Transient does.
 func Systemic(err error) error { return mark(err, ClassSystemic) }
 
+// halt is an error that ends a reader.
+type halt struct{ error }
+
+func (h *halt) Unwrap() error { return h.error }
+
+// Halt marks err, of Reader.Begin or Reader.Apply, as one that is no event's fault and
+// that no waiting mends: the reader parks nothing and returns it. It returns nil for nil.
+func Halt(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &halt{Permanent(err)}
+}
+
+// halts reports whether an error of Apply ends the reader.
+func halts(err error) bool {
+	var h *halt
+	return errors.As(err, &h) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered)
+}
+
 // markOf returns how err was marked, Unclassified if it was not.
 func markOf(err error) Class {
 	var c classed

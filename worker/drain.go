@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,22 @@ import (
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/crash"
 )
+
+// held is what a worker knows by heart of a parked key.
+type held struct {
+	state State
+	next  time.Time
+	tried int // what segment.applied was when it was tried last
+}
+
+// know has a parked key in mind, with what was known of it before.
+func (s *segment) know(all map[string]*held, p Parked) {
+	h := &held{p.State, p.Next, s.applied}
+	if before := s.held[p.Key.Key]; before != nil {
+		h.tried = before.tried
+	}
+	all[p.Key.Key] = h
+}
 
 // drainBatch is the most parked events that are applied at once.
 const drainBatch = 100
@@ -24,13 +39,13 @@ const killedText = "the process has ended while this event was applied"
 
 // nextDue returns when a parked key is due; false if none will be.
 func (s *segment) nextDue() (first time.Time, ok bool) {
-	for _, p := range s.held {
-		if p.State == Retrying && (!ok || p.Next.Before(first)) {
-			first, ok = p.Next, true
+	for _, h := range s.held {
+		if h.state == Retrying && (!ok || h.next.Before(first)) {
+			first, ok = h.next, true
 		}
 	}
-	for _, not := range []time.Time{s.fair, s.broke} {
-		if first.Before(not) {
+	for _, not := range []time.Time{s.fair, s.spent} {
+		if ok && first.Before(not) {
 			first = not
 		}
 	}
@@ -42,78 +57,103 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 // use.
 func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	now := time.Now()
-	if now.Before(s.fair) || now.Before(s.broke) {
+	if now.Before(s.fair) || now.Before(s.spent) {
 		return false, nil
 	}
-	var due *Parked
-	for _, p := range s.held {
-		if p.State == Retrying && !p.Next.After(now) && (due == nil || sooner(p, due)) {
-			due = p
+	due := ""
+	var first *held
+	for key, h := range s.held {
+		if h.state == Retrying && !h.next.After(now) && (first == nil || h.next.Before(first.next) || h.next.Equal(first.next) && key < due) {
+			due, first = key, h
 		}
 	}
-	if due == nil {
+	if first == nil {
 		return false, nil
 	}
-	if due.Error != "" {
-		if d := s.budgeted(); d > 0 {
-			s.broke = now.Add(d + s.Retry.Wait(1))
-			return false, nil
-		}
+	if wait := s.budgeted(); wait > 0 {
+		s.spent = now.Add(wait + s.Retry.Wait(1))
+		return false, nil
 	}
-	err := s.drain(ctx, due)
+	err := s.drain(ctx, Key{s.part, due}, first)
 	s.fair = time.Now().Add(9 * time.Since(now))
 	return true, err
-}
-
-func sooner(a, b *Parked) bool {
-	return cmp.Or(a.Next.Compare(b.Next), cmp.Compare(a.Key.Key, b.Key.Key)) < 0
 }
 
 // drain applies the first events of a parked key, and frees it if there are no more.
 // No newer event of the key can overtake: they come through the same goroutine, under
 // the same term, and go behind the key until the write that frees it.
-func (s *segment) drain(ctx context.Context, p *Parked) error {
+func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	reading, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	items, err := s.Store.Items(reading, s.Name, p.Key, 0, drainBatch+1)
+	page, err := s.Store.Parked(reading, ParkedQuery{Name: s.Name, Part: &s.part, Key: key.Key, Limit: 1})
 	if err != nil {
 		return err
 	}
-	if s.killed(p); p.State != Retrying {
-		return s.put(ctx, p)
+	if len(page) == 0 {
+		return ErrFenced // somebody has changed what is known here
+	}
+	items, err := s.Store.Items(reading, s.Name, key, 0, drainBatch+1)
+	if err != nil {
+		return err
+	}
+	p := page[0]
+	if before, ours := s.trying[key.Key]; ours && p.Error == begunText {
+		p = before // its end is not known, and yet this process has not ended
+	}
+	if s.killed(&p); p.State != Retrying {
+		return s.put(ctx, h, p)
 	}
 	events, err := s.read(reading, items[:min(len(items), drainBatch)])
 	if err != nil && s.classify(err) != ClassPermanent {
-		return err // the event was not tried
+		return err // none was tried
 	}
-	before := *p
-	s.trying[p.Key.Key] = before
+	before := p
+	s.trying[key.Key] = before
 	p.Attempts++
 	p.Error, p.Next = begunText, time.Now().Add(s.Retry.Wait(p.Attempts))
-	if err := s.put(ctx, p); err != nil {
+	if err := s.put(ctx, h, p); err != nil {
 		return err
 	}
 	crash.At("worker.drain.begun")
-	n := len(events)
-	for err == nil {
+	n := 0
+	if err == nil {
+		n, err = s.drainSome(ctx, p, items, events)
+	}
+	if err != nil {
+		return s.drainFailed(ctx, h, before, p, err)
+	}
+	delete(s.trying, key.Key)
+	if n == len(items) {
+		delete(s.held, key.Key)
+		s.Hooks.freed(KeyFreed{s.Name, key})
+		s.Logger.InfoContext(ctx, "parked key has drained", "name", s.Name, "part", s.part, "key", key.Key)
+		s.lookAround()
+		return nil
+	}
+	h.next, h.tried = time.Now(), s.applied
+	return nil
+}
+
+// drainSome applies as many of the first items as go, and returns how many went.
+func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded) (int, error) {
+	for n := len(events); ; {
 		b := s.drainOf(p, items, events[:n])
-		if err = s.apply(ctx, b); err == nil {
-			return s.drained(ctx, p, items[n:], b)
+		err := s.apply(ctx, b)
+		if err == nil {
+			s.tally.ok(p.Key.Key)
+			s.worked(ctx, n)
+			return n, nil
 		}
-		at := n
+		fewer := n / 2
 		var failed *EventError
 		if errors.As(err, &failed) {
-			at = failed.Index
+			fewer = failed.Index
 		}
-		if class := s.classify(err); class == ClassSystemic || n == 1 || at == 0 || isOver(err) {
-			break
+		if s.classify(err) == ClassSystemic || isOver(err) || n == 1 || fewer < 1 || fewer >= n {
+			return 0, err
 		}
-		if n = min(at, n/2); errors.As(err, &failed) {
-			n = at
-		}
-		n, err = max(1, n), nil
+		n = fewer
 	}
-	return s.drainFailed(ctx, p, before, err)
 }
 
 func isOver(err error) bool {
@@ -134,80 +174,69 @@ func (s *segment) killed(p *Parked) {
 	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
 		kills++
 	}
+	p.State = Retrying // however many attempts there were: this one may have gone well
 	if kills >= s.Retry.Kills {
 		p.State = Waiting
 	}
 }
 
 // put writes what is known of a parked key.
-func (s *segment) put(ctx context.Context, p *Parked) error {
-	return s.save(ctx, Write{Marks: Checkpoint{s.part: s.mark}, Park: []Parked{*p}})
+func (s *segment) put(ctx context.Context, h *held, p Parked) error {
+	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: s.mark}, Park: []Parked{p}}); err != nil {
+		return err
+	}
+	h.state, h.next = p.State, p.Next
+	return nil
 }
 
 // drainOf is the batch that applies the first events of a parked key.
-func (s *segment) drainOf(p *Parked, items []Item, events []event.Recorded) Batch {
+func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch {
 	w := Write{Marks: Checkpoint{s.part: s.mark}, Done: items[:len(events)]}
 	if len(items) == len(events) {
 		w.Free = []Key{p.Key}
 	} else {
-		next := *p
-		next.Attempts, next.Error, next.Stack, next.Next = 0, "", "", time.Now()
-		w.Park = []Parked{next}
+		p.Attempts, p.Error, p.Stack, p.Next = 0, "", "", time.Now()
+		w.Park = []Parked{p}
 	}
 	return Batch{Term: s.term, Part: s.part, Events: events, Drain: true, Write: w}
 }
 
-func (s *segment) drained(ctx context.Context, p *Parked, rest []Item, b Batch) error {
-	s.worked(ctx, len(b.Events))
-	s.tally.ok(p.Key.Key)
-	if len(rest) > 0 {
-		*p = b.Write.Park[0]
-		return nil
-	}
-	delete(s.held, p.Key.Key)
-	delete(s.tried, p.Key.Key)
-	delete(s.trying, p.Key.Key)
-	s.Hooks.freed(KeyFreed{s.Name, p.Key})
-	s.Logger.InfoContext(ctx, "parked key has drained", "name", s.Name, "part", s.part, "key", p.Key.Key)
-	s.lookAround()
-	return nil
-}
-
 // drainFailed writes down the attempt. It does not count if nothing else took effect
-// since the last one, because then it may be the fault of what all depend on.
-func (s *segment) drainFailed(ctx context.Context, p *Parked, before Parked, err error) error {
-	class := s.classify(err)
-	if isOver(err) || s.fatal(err) && (errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered)) {
+// since the last one, or if most keys fail, because then it may be the fault of what all
+// depend on.
+func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
+	if isOver(err) || halts(err) {
 		return err
 	}
+	class := s.classify(err)
+	err = blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: p.Key, Class: class, Err: err, Attempt: p.Attempts})
 	if class == ClassSystemic || ctx.Err() != nil {
-		next := before
-		next.Next = p.Next
-		*p = next
-		if err := s.put(ctx, p); err != nil {
+		before.Next = p.Next
+		if err := s.put(ctx, h, before); err != nil {
 			return err
 		}
+		delete(s.trying, p.Key.Key)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-			return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
-		}
-		s.stand(ctx, "it is no event's fault", err)
-		return nil
+		return s.outage(ctx, false, err)
 	}
-	if class == ClassTransient && s.tried[p.Key.Key] == s.applied && s.to == nil {
+	s.tally.failed(p.Key.Key)
+	if class == ClassTransient && s.to == nil && (h.tried == s.applied || s.tally.systemic(s.Retry.Systemic, 0)) {
 		p.Attempts = before.Attempts
 	}
-	s.tried[p.Key.Key] = s.applied
-	s.tally.failed(p.Key.Key)
-	s.note(p, class, err, time.Now())
+	h.tried = s.applied
+	s.note(&p, class, err, time.Now())
+	if err := s.put(ctx, h, p); err != nil {
+		return err
+	}
+	delete(s.trying, p.Key.Key)
 	if p.State == Waiting {
 		s.Logger.ErrorContext(ctx, "parked for good, until somebody decides", "name", s.Name, "part", s.part, "key", p.Key.Key, "attempts", p.Attempts, "error", err)
 		s.lookAround()
 	}
-	return s.put(ctx, p)
+	return nil
 }
 
 // ErrGone says that a parked event is not in the log any more.

@@ -27,10 +27,10 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 		return err
 	case ctx.Err() != nil:
 		return err
-	case errors.Is(err, ErrDiverged), errors.Is(err, ErrAltered):
+	case halts(err):
 		return err
 	case class == ClassSystemic:
-		return s.outage(ctx, in, "it is no event's fault", err)
+		return s.outage(ctx, false, err)
 	case errors.Is(err, context.DeadlineExceeded) && hi-lo > 1:
 		// Was it one event that took so long, or all of them?
 		in.alone = lo
@@ -45,7 +45,7 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 	case at < 0:
 		at = lo
 	}
-	e := in.page.Events[at]
+	e, err := in.page.Events[at], blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: s.key(e), Class: class, Err: err, Attempt: 1})
 	for _, before := range in.page.Events[lo:at] {
 		if s.Covers(before) && s.held[s.key(before).Key] == nil && in.parking[s.key(before).Key] == nil {
@@ -53,20 +53,48 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 		}
 	}
 	s.tally.failed(s.key(e).Key)
+	in.last = err
 	switch {
+	case s.Stop && at > lo:
+		in.alone = at // those before it take effect first
+		return nil
 	case s.Stop:
 		return s.stopAt(ctx, e, class, err)
-	case s.tally.systemic():
-		return s.outage(ctx, in, "most keys fail", err)
+	case s.failing && s.pauses > 0 && !s.looksAround() && !s.givenUp(err):
+		return s.outage(ctx, true, err)
 	case len(s.held)+len(in.parking) >= MaxParked:
-		return s.outage(ctx, in, fmt.Sprintf("%d keys are parked, which is the most", MaxParked), err)
+		return s.outage(ctx, false, fmt.Errorf("%d keys are parked, which is the most: %w", MaxParked, err))
 	}
 	s.hold(in, e, class, err)
-	if len(in.parking) > 2 {
-		s.size = max(1, (hi-lo)/2) // so that what is applied again stays little
-	}
+	in.alone, s.size = -1, s.most // how the others do is seen before anything is parked
 	return nil
 }
+
+// errMostFail says that what a batch would park is too much to be the fault of events.
+var errMostFail = errors.New("most keys fail")
+
+// errAgain has the reader begin again where it stands.
+var errAgain = errors.New("again")
+
+// mostFail reports whether most keys fail, even if all the given events succeed. So
+// the events of a page are looked at before the first one is parked.
+func (s *segment) mostFail(err error, others []event.Recorded) bool {
+	keys := map[Key]bool{}
+	for _, e := range others {
+		keys[s.key(e)] = true
+	}
+	return s.tally.systemic(s.Retry.Systemic, len(keys)) && !s.givenUp(err)
+}
+
+// givenUp reports whether events are parked though most fail: waiting has not mended
+// what is permanent.
+func (s *segment) givenUp(err error) bool {
+	return s.classify(err) == ClassPermanent && s.pauses >= s.Retry.Attempts
+}
+
+// looksAround reports whether this try, in a pause because most keys fail, is one of
+// the rare ones that see how all of them do; the others end with the first failure.
+func (s *segment) looksAround() bool { return s.pauses&(s.pauses-1) == 0 || s.pauses%32 == 0 }
 
 // stopAt waits, or returns the error after enough attempts.
 func (s *segment) stopAt(ctx context.Context, e event.Recorded, class Class, err error) error {
@@ -80,23 +108,24 @@ func (s *segment) stopAt(ctx context.Context, e event.Recorded, class Class, err
 	return nil
 }
 
-// outage waits for what is not the fault of an event. Nothing is parked for it, and
-// the next attempt is with few events.
-func (s *segment) outage(ctx context.Context, in *intake, why string, err error) error {
-	if errors.Is(err, ErrOpen) {
+// outage waits for what is not the fault of an event, and has the take begin again:
+// nothing is parked for it.
+func (s *segment) outage(ctx context.Context, most bool, err error) error {
+	why := "it is no event's fault"
+	switch {
+	case most:
+		why = "most keys fail"
+	case errors.Is(err, ErrOpen):
 		why = "the breaker is open"
 	}
 	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
+		return Halt(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, blamed(err)))
 	}
-	clear(in.parking)
 	s.tally.reset()
+	s.failing = most
 	s.stand(ctx, why, err)
-	if errors.Is(err, eventstore.ErrOutcomeUnknown) {
-		return err // the mark says what became of it
-	}
-	s.size = max(1, min(s.size, s.Batch/16))
-	return nil
+	s.size = max(1, min(s.size, s.most/16))
+	return errAgain
 }
 
 // hold has the key of an event parked with the next batch.
@@ -105,20 +134,19 @@ func (s *segment) hold(in *intake, e event.Recorded, class Class, err error) {
 	p := &Parked{Key: s.key(e), Since: now, Attempts: 1, First: int64(e.Position)}
 	s.note(p, class, err, now)
 	in.parking[p.Key.Key] = p
-	s.tried[p.Key.Key] = s.applied
 }
 
 // note writes down an attempt that has failed, and whether there is another one.
 func (s *segment) note(p *Parked, class Class, err error, now time.Time) {
 	text, stack := explain(err)
 	p.Error, p.Stack, p.Version = text, stack, s.Version
-	p.History = append(p.History, Attempt{now, text, s.Version})
+	p.History = append(p.History, Attempt{now, cut(text, MaxHistoryError), s.Version})
 	p.History = p.History[max(0, len(p.History)-MaxHistory):]
 	p.State = Retrying
 	if class == ClassPermanent || p.Attempts >= s.Retry.Attempts {
 		p.State = Waiting
 	}
-	p.Next = now.Add(s.Retry.Wait(p.Attempts))
+	p.Next = now.Add(s.Retry.Wait(max(p.Attempts, len(p.History))))
 	s.tell(func(r *Report) { r.Error, r.Time = text, now })
 }
 
@@ -130,17 +158,17 @@ func explain(err error) (text, stack string) {
 	if errors.As(err, &p) {
 		stack = string(p.Stack)
 	}
-	return cut(err.Error()), cut(stack)
+	return Cut(err.Error()), Cut(stack)
 }
 
-// cut shortens a text to MaxError bytes of valid text.
-func cut(s string) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-	for len(s) > MaxError {
-		_, size := utf8.DecodeLastRuneInString(s[:MaxError+1])
-		s = s[:MaxError+1-size]
+// blamed is the error of the event itself: which one of its batch it was says nothing
+// any more.
+func blamed(err error) error {
+	var failed *EventError
+	if errors.As(err, &failed) {
+		return failed.Err
 	}
-	return s
+	return err
 }
 
 // tidy makes a key one that every store can keep: as it is, or quoted.

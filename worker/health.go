@@ -86,7 +86,7 @@ func (h *Health) began(name string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.name, h.running, h.err, h.work = name, true, nil, map[*work]struct{}{}
+	h.name, h.running, h.work = name, true, map[*work]struct{}{}
 }
 
 // ended says that Run has returned err.
@@ -96,7 +96,7 @@ func (h *Health) ended(err error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.running, h.err, h.work = false, err, nil
+	h.running, h.err = false, err
 }
 
 // expect says that the reader begins with a piece of work, which ends by calling done
@@ -109,7 +109,7 @@ func (h *Health) expect(segment, doing string, until time.Time) (done func()) {
 	w := &work{segment, doing, time.Now(), until}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.work != nil {
+	if h.running {
 		h.work[w] = struct{}{}
 	}
 	return func() {

@@ -6,9 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/worker"
@@ -92,61 +89,3 @@ func TestJoinReadsOneAndKeepsInTheOther(t *testing.T) {
 		t.Errorf("Advance = %v, want the error as it is", err)
 	}
 }
-
-// However often the server changes, it is no failure: it counts no attempts.
-func TestLoopStartsAgainOnAnotherServer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		db, r := filled(t, 7), &reader{}
-		applied, started := 0, 0
-		r.fail = func(eventstore.Page) error {
-			if applied++; applied%6 != 0 {
-				return eventstore.ErrOtherServer
-			}
-			return nil
-		}
-		l := r.loop(db)
-		l.Retry = worker.Retry{Attempts: 1}
-		start := l.Start
-		l.Start = func(ctx context.Context) (eventstore.LogQuery, error) {
-			if started++; started%5 == 0 {
-				return eventstore.LogQuery{}, eventstore.ErrOtherServer // while it looks
-			}
-			return start(ctx)
-		}
-		if err := l.RunTo(t.Context(), 7); err != nil || r.mark != 7 {
-			t.Errorf("RunTo = %v at %d, want nil at 7", err, r.mark)
-		}
-		if diff := cmp.Diff([]int{3, 3, 1}, r.pages); diff != "" {
-			t.Errorf("pages: %s", diff)
-		}
-	})
-}
-
-// A page is asked of the server that Start has named.
-func TestLoopReadsFromTheServerThatItStartedOn(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		log := &history{lineage: servers("b+1", 0), events: from(1, 7)}
-		var servers []string
-		l := worker.Loop{
-			Name: "reader", Log: headOf{log}, Logger: silent, Retry: worker.Retry{Attempts: 1},
-			Start: func(context.Context) (eventstore.LogQuery, error) {
-				servers = append(servers, log.lineage.Now().Server)
-				q := eventstore.LogQuery{Server: "a+1"} // as it was a moment ago
-				if len(servers) > 1 {
-					q.Server = "b+1"
-				}
-				return q, nil
-			},
-			Apply: func(context.Context, eventstore.Page) error { return nil },
-		}
-		if err := l.RunTo(t.Context(), 7); err != nil || len(servers) != 2 {
-			t.Errorf("RunTo = %v after %d starts, want nil after 2", err, len(servers))
-		}
-	})
-}
-
-type headOf struct{ *history }
-
-func (h headOf) Wait(context.Context, event.Position) error { return nil }

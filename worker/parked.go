@@ -69,11 +69,12 @@ type Parked struct {
 	First  int64
 }
 
-// MaxHistory is how many attempts are remembered, and MaxError how many bytes of an
-// error or stack.
+// The bounds of what is kept of a parked key: MaxHistory attempts, MaxError bytes of
+// its error and of its stack, MaxHistoryError of the error of an attempt.
 const (
-	MaxHistory = 20
-	MaxError   = 4096
+	MaxHistory      = 20
+	MaxError        = 4096
+	MaxHistoryError = 256
 )
 
 // Attempt is one that failed.
@@ -97,10 +98,10 @@ type Item struct {
 // Audit is one change of a parked key that somebody has asked for.
 type Audit struct {
 	Key
-	Time   time.Time
-	Actor  string // who
-	Action string // retry, discard, assign, note
-	Seq    int64  // of the event that was discarded; 0: none
+	Time   time.Time // zero in a Write: the clock of the store
+	Actor  string    // who
+	Action string    // retry, discard, assign, note
+	Seq    int64     // of the event that was discarded; 0: none
 	Detail string
 }
 
@@ -118,10 +119,11 @@ type ParkedQuery struct {
 type Parking interface {
 	// Parked returns parked keys in the order of part and key.
 	Parked(ctx context.Context, q ParkedQuery) ([]Parked, error)
-	// Items returns what is held aside of a key, in order, behind a Seq; at most limit.
+	// Items returns what is held aside of a key, in order, behind a Seq; at most limit,
+	// which is 1000 if it is 0.
 	Items(ctx context.Context, name string, key Key, after int64, limit int) ([]Item, error)
 	// Audits returns what was asked for of a reader, newest first, before a time (zero:
-	// up to now); at most limit.
+	// up to now); at most limit, which is 1000 if it is 0.
 	Audits(ctx context.Context, name string, before time.Time, limit int) ([]Audit, error)
 }
 

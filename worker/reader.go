@@ -20,8 +20,12 @@ const (
 	DefaultBatch   = 500
 	DefaultTimeout = time.Minute
 	DefaultLease   = 10 * time.Second
-	// MaxSegments is the most segments of a reader.
+	// MaxSegments is the most segments of a reader, and MaxBatch the most events of a
+	// batch. MinTimeout and MinLease are the least of those.
 	MaxSegments = 256
+	MaxBatch    = 10_000
+	MinTimeout  = time.Millisecond
+	MinLease    = 10 * time.Millisecond
 	// MaxParked is the most keys of one part that can be parked. With more the reader
 	// pauses: so many are no poison.
 	MaxParked = 10_000
@@ -87,9 +91,10 @@ type Batch struct {
 }
 
 // errTermOver ends the work on a segment that somebody else has by now.
-var errTermOver = errors.New("term is over")
+var errTermOver = fmt.Errorf("term is over: %w", ErrFenced)
 
-func (r Reader) withDefaults() Reader {
+// OrDefaults returns r with the defaults in place of what is zero.
+func (r Reader) OrDefaults() Reader {
 	if r.Segments == 0 {
 		r.Segments = 1
 	}
@@ -108,17 +113,38 @@ func (r Reader) withDefaults() Reader {
 	if r.Lease == 0 {
 		r.Lease = DefaultLease
 	}
-	r.Retry = r.Retry.orDefaults()
 	if r.Logger == nil {
 		r.Logger = slog.Default()
-	}
-	if r.Holder == "" {
-		r.Holder = someHolder()
 	}
 	if r.Version == "" {
 		r.Version = buildVersion()
 	}
 	return r
+}
+
+// Validate returns an error that begins with the name of the field that is out of
+// range, which a zero is here: see OrDefaults.
+func (r Reader) Validate() error {
+	switch {
+	case r.Segments < 1 || r.Segments > MaxSegments:
+		return fmt.Errorf("Segments: %d: want 1 to %d", r.Segments, MaxSegments)
+	case r.Key == nil:
+		return errors.New("Key: the function is nil")
+	case r.Batch < 1 || r.Batch > MaxBatch:
+		return fmt.Errorf("Batch: %d: want 1 to %d", r.Batch, MaxBatch)
+	case r.Timeout < MinTimeout:
+		return fmt.Errorf("Timeout: %v: want at least %v", r.Timeout, MinTimeout)
+	case r.Lease < MinLease:
+		return fmt.Errorf("Lease: %v: want at least %v", r.Lease, MinLease)
+	case r.Logger == nil:
+		return errors.New("Logger: the logger is nil")
+	case r.Version == "":
+		return errors.New("Version: empty")
+	}
+	if err := r.Retry.Validate(); err != nil {
+		return fmt.Errorf("Retry: %w", err)
+	}
+	return nil
 }
 
 func someHolder() string {

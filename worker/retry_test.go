@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 
 var (
 	errWork = errors.New("work failed")
+	errGone = errors.New("gone")
 	silent  = slog.New(slog.DiscardHandler)
 )
 
@@ -50,9 +52,17 @@ func TestRetryStops(t *testing.T) {
 			"success":         {func(call int) error { return nil }, 1, nil},
 			"success at last": {func(call int) error { return map[bool]error{true: errWork}[call < 3] }, 3, nil},
 			"permanent":       {func(int) error { return worker.Permanent(errWork) }, 1, errWork},
+			"classified":      {func(int) error { return errGone }, 1, errGone},
+			"systemic":        {func(int) error { return worker.Systemic(errWork) }, 10, errWork},
 		} {
 			calls := 0
-			err := worker.Retry{}.Do(t.Context(), silent, name, func() error {
+			retry := worker.Retry{Classify: func(err error) worker.Class {
+				if errors.Is(err, errGone) {
+					return worker.ClassPermanent
+				}
+				return worker.Unclassified
+			}}
+			err := retry.Do(t.Context(), silent, name, func() error {
 				calls++
 				return c.fn(calls)
 			})
@@ -71,14 +81,38 @@ func TestRetryStops(t *testing.T) {
 
 func TestRetryWaitHasFullJitterAndACap(t *testing.T) {
 	t.Parallel()
-	r := worker.Retry{Base: 100, Cap: 1000}
-	for attempt, most := range map[int]time.Duration{1: 100, 2: 200, 4: 800, 5: 1000, 63: 1000, 1 << 30: 1000} {
+	const far, odd = 1<<63 - 1, 1<<40 + 1<<20
+	usual, wide, long := worker.Retry{Base: 100, Cap: 1000}, worker.Retry{Base: 1, Cap: far}, worker.Retry{Base: odd, Cap: far}
+	for _, c := range []struct {
+		r       worker.Retry
+		attempt int
+		most    time.Duration
+	}{
+		{usual, -1 << 63, 100},
+		{usual, 0, 100},
+		{usual, 1, 100},
+		{usual, 2, 200},
+		{usual, 4, 800},
+		{usual, 5, 1000},
+		{usual, 63, 1000},
+		{usual, 64, 1000},
+		{usual, far, 1000},
+		{wide, 63, 1 << 62},
+		{wide, 64, far},
+		{wide, far, far},
+		{long, 23, odd << 22},
+		{long, 31, far}, // odd << 30 is positive again
+		{worker.Retry{Base: 1000, Cap: 100}, 1, 100},
+		{worker.Retry{}, 1, worker.DefaultBase},
+		{worker.Retry{}, far, worker.DefaultCap},
+	} {
+		r, attempt, most := c.r, c.attempt, c.most
 		low, high := time.Duration(1<<62), time.Duration(0)
 		for range 2000 {
 			w := r.Wait(attempt)
 			low, high = min(low, w), max(high, w)
 		}
-		if high > most || high < most*8/10 || low > most*2/10 {
+		if high > most || high < most/10*8 || low > most/10*2 {
 			t.Errorf("attempt %d waits %d to %d, want 0 to %d", attempt, low, high, most)
 		}
 	}
@@ -90,13 +124,19 @@ func TestRetryValidate(t *testing.T) {
 		"retry: Attempts is -1, want at least 0": {Attempts: -1},
 		"retry: Base is -1ns, want at least 0":   {Base: -1},
 		"retry: Cap is -1ns, want at least 0":    {Cap: -1},
+		"retry: Kills is -1, want at least 0":    {Kills: -1},
+		"retry: Budget is -0.1, want 0 to 1":     {Budget: -0.1},
+		"retry: Budget is 1.1, want 0 to 1":      {Budget: 1.1},
+		"retry: Budget is NaN, want 0 to 1":      {Budget: math.NaN()},
 	} {
 		if err := r.Validate(); err == nil || err.Error() != want {
 			t.Errorf("Validate = %v, want %s", err, want)
 		}
 	}
-	if err := (worker.Retry{}).Validate(); err != nil {
-		t.Errorf("Validate = %v, want nil", err)
+	for _, r := range []worker.Retry{{}, {Attempts: 1, Base: 1, Cap: 1, Kills: 1, Budget: 1}} {
+		if err := r.Validate(); err != nil {
+			t.Errorf("Validate = %v, want nil", err)
+		}
 	}
 }
 

@@ -21,52 +21,95 @@ var ErrNotDiverged = errors.New("nothing has diverged")
 var ErrNotCommon = errors.New("no place that the log shares")
 
 // Rewind sets a stopped reader of the log back to a place where its history and
-// that of the log are still the same: 0, or the position of a waypoint. Before
-// that the caller has set the read model back to the same place, or emptied it.
-// Run goes on from there. Unless forced it is refused while nothing has diverged.
-// Errors: ErrNotDiverged, ErrNotCommon, ErrFenced if the reader runs.
+// that of the log are still the same: 0, or the position of a waypoint, of each of its
+// segments if it has several. Before that the caller has set the read model back to the
+// same place, or emptied it. Run goes on from there, and reads again what is behind it;
+// what was parked of that is not parked any more.
+//
+// Unless forced it is refused while a worker runs, or nothing has diverged. Forced to
+// 0 it also replaces marks that were changed by other means. Errors: ErrRunning,
+// ErrNotDiverged, ErrNotCommon, ErrAltered, ErrFenced if the reader runs all the same.
 func Rewind(ctx context.Context, store LogStore, name string, to event.Position, force bool) error {
-	fail := func(err error) error { return fmt.Errorf("rewind %s to position %d: %w", name, to, err) }
-	c, err := store.Checkpoint(ctx, name)
-	if err != nil {
-		return fail(err)
-	}
-	m := c[""]
-	common := m.Position
-	l, err := store.Lineage(ctx)
-	if err == nil {
-		_, err = Resume(ctx, store, name, m)
-	}
-	var diverged *DivergedError
-	switch {
-	case errors.As(err, &diverged):
-		common = diverged.From - 1
-	case err != nil:
-		return fail(err)
-	case !force:
-		return fail(ErrNotDiverged)
-	}
-	back, ok := m.Back(to)
-	if !ok || to > common {
-		var places []string
-		for _, w := range m.Trail.before(common + 1) {
-			places = append(places, fmt.Sprint(w.Position))
-		}
-		return fail(fmt.Errorf("%w: want one of %s", ErrNotCommon, strings.Join(append([]string{"0"}, places...), ", ")))
-	}
-	if to > 0 {
-		back.Lineage, back.Server = l.String(), l.Now().Server
-	}
-	if err := store.Save(ctx, name, Term{}, Write{Marks: Checkpoint{"": back}}); err != nil {
-		return fail(err)
+	if err := rewind(ctx, store, name, to, force); err != nil {
+		return fmt.Errorf("rewind %s to position %d: %w", name, to, err)
 	}
 	return nil
 }
 
-// LogStore is a log, and a place for checkpoints of its readers.
+func rewind(ctx context.Context, store LogStore, name string, to event.Position, force bool) error {
+	if err := Stopped(ctx, store, name, force); err != nil {
+		return err
+	}
+	l, err := store.Lineage(ctx)
+	if err != nil {
+		return err
+	}
+	var anew func(string, Mark) Mark
+	if force && to == 0 {
+		anew = func(string, Mark) Mark { return Mark{} }
+	}
+	c, _, err := Mended(ctx, store, name, anew) // forced, if at all
+	if err != nil {
+		return err
+	}
+	next := Checkpoint{}
+	for _, part := range logParts(c) {
+		m := c[part]
+		common := m.Position
+		_, err := Resume(ctx, store, name, m)
+		var diverged *DivergedError
+		switch {
+		case errors.As(err, &diverged):
+			force, common = true, diverged.From-1
+		case err != nil:
+			return err
+		}
+		back, ok := m.Back(to)
+		if !ok || to > common {
+			var places []string
+			for _, w := range m.Trail.before(common + 1) {
+				places = append(places, fmt.Sprint(w.Position))
+			}
+			return fmt.Errorf("%w: want one of %s", ErrNotCommon, strings.Join(append([]string{"0"}, places...), ", "))
+		}
+		if to > 0 {
+			back.Lineage, back.Server = l.String(), l.Now().Server
+		}
+		next[part] = back
+	}
+	if !force {
+		return ErrNotDiverged
+	}
+	return SetBack(ctx, store, name, next)
+}
+
+// LogStore is a log, and what workers remember of its readers.
 type LogStore interface {
 	eventstore.Log
-	Checkpoints
+	Keeper
+}
+
+// logParts returns those parts of a checkpoint that are of the log itself: "", or
+// segments. A checkpoint without any is that of a reader which has not begun.
+func logParts(c Checkpoint) []string {
+	var own []string
+	for _, part := range slices.Sorted(maps.Keys(c)) {
+		if OfLog(part) {
+			own = append(own, part)
+		}
+	}
+	if own == nil {
+		own = []string{""}
+	}
+	return own
+}
+
+// OfLog reports whether a part is one of a reader of the log: "", or the name of a
+// segment. Others are of a partitioned source.
+func OfLog(part string) bool {
+	var i, n int
+	_, err := fmt.Sscanf(part, "%dof%d", &i, &n)
+	return part == "" || err == nil && 0 <= i && i < n && part == segmentName(i, n)
 }
 
 // Back returns the mark as it was at a position, with its present revision; false
@@ -100,18 +143,35 @@ func (m Mark) Common(position event.Position) event.Position {
 // to the beginning of each of its parts, as a reader in the history that the
 // lineage tells, which is that in the mark of the relay: bus.Relay.Lineage. What a
 // lost history had published besides is left out then. Before that the caller
-// has emptied the read model. Parts that are not in the checkpoint yet can be named,
+// has emptied the read model. Nothing is parked any more then: all is read again.
+// Parts that are not in the checkpoint yet can be named,
 // so that they begin in that history too; the first reader of a topic in which a
-// lost history has left events needs that, with force. Unless forced it is refused
-// while no part has diverged. Errors: ErrNotDiverged, ErrFenced if the reader runs.
-func RewindParts(ctx context.Context, store Checkpoints, name, lineage string, force bool, parts ...string) error {
-	fail := func(err error) error { return fmt.Errorf("rewind %s to the beginning: %w", name, err) }
-	if _, err := eventstore.ParseLineage(lineage); err != nil {
-		return fail(err)
+// lost history has left events needs that, with force.
+//
+// Unless forced it is refused while a worker runs, or no part has diverged. Forced it
+// also replaces marks that were changed by other means. Errors: ErrRunning,
+// ErrNotDiverged, ErrAltered, ErrFenced if the reader runs all the same.
+func RewindParts(ctx context.Context, store Keeper, name, lineage string, force bool, parts ...string) error {
+	if err := rewindParts(ctx, store, name, lineage, force, parts); err != nil {
+		return fmt.Errorf("rewind %s to the beginning: %w", name, err)
 	}
-	c, err := store.Checkpoint(ctx, name)
+	return nil
+}
+
+func rewindParts(ctx context.Context, store Keeper, name, lineage string, force bool, parts []string) error {
+	if _, err := eventstore.ParseLineage(lineage); err != nil {
+		return err
+	}
+	if err := Stopped(ctx, store, name, force); err != nil {
+		return err
+	}
+	var anew func(string, Mark) Mark
+	if force {
+		anew = func(string, Mark) Mark { return Mark{Lineage: lineage} }
+	}
+	c, _, err := Mended(ctx, store, name, anew)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	for _, part := range parts {
 		if _, ok := c[part]; !ok {
@@ -125,15 +185,12 @@ func RewindParts(ctx context.Context, store Checkpoints, name, lineage string, f
 		case errors.Is(err, ErrDiverged):
 			force = true
 		case err != nil:
-			return fail(err)
+			return err
 		}
 		c[part] = Mark{Lineage: lineage, Revision: m.Revision}
 	}
 	if !force {
-		return fail(ErrNotDiverged)
+		return ErrNotDiverged
 	}
-	if err := store.Save(ctx, name, Term{}, Write{Marks: c}); err != nil {
-		return fail(err)
-	}
-	return nil
+	return SetBack(ctx, store, name, c)
 }

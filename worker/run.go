@@ -48,7 +48,11 @@ type run struct {
 }
 
 func newRun(r Reader) *run {
-	w := &run{Reader: r.withDefaults(), at: map[string]event.Position{}, kick: make(chan struct{}, 1)}
+	w := &run{Reader: r.OrDefaults(), at: map[string]event.Position{}, kick: make(chan struct{}, 1)}
+	w.Retry = w.Retry.orDefaults()
+	if w.Holder == "" {
+		w.Holder = someHolder()
+	}
 	w.stores, _ = r.Store.(Classifier)
 	w.budget = newBudget(w.Retry)
 	if r.Log != nil {
@@ -293,15 +297,15 @@ func (w *run) resign(ctx context.Context, leave bool, have ...*tenure) {
 // fatal reports whether an error is one that no waiting mends, of the reader as a
 // whole and not of an event.
 func (w *run) fatal(err error) bool {
-	return errors.Is(err, ErrDiverged) || errors.Is(err, ErrAltered) || IsPermanent(err)
+	return halts(err) || IsPermanent(err)
 }
 
-// progress notes how far a segment is.
+// progress notes how far a segment is. It can go back: see Reader.Begin.
 func (w *run) progress(segment string, to event.Position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.at[segment]
-	w.at[segment] = max(before, to)
+	w.at[segment] = to
 	if w.to != nil && before < *w.to && to >= *w.to {
 		w.lookAround()
 	}

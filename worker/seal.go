@@ -19,7 +19,7 @@ type AlteredError struct {
 }
 
 func (e *AlteredError) Error() string {
-	return fmt.Sprintf("checkpoint %s: part %q: the mark at position %d was not written by a worker: restore the row, or set the reader back with annals rewind --force", e.Name, e.Part, e.Mark.Position)
+	return fmt.Sprintf("checkpoint %s: part %q: the mark at position %d was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force", e.Name, e.Part, e.Mark.Position)
 }
 
 // Is reports whether target is ErrAltered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,26 +19,29 @@ type segment struct {
 	*run
 	term    Term
 	part    string
+	number  int           // of the segment
 	trusted *atomic.Int64 // UnixNano until which the lease runs at least; nil: somebody else decides
 
 	begun bool
 	mark  Mark           // as it is stored, and as a place in the log as it is now
 	from  event.Position // where the next page begins
-	held  map[string]*Parked
+	held  map[string]*held
 	fair  time.Time // no parked key before this time, while there is other work
-	broke time.Time // nor before this one, for want of a budget
+	spent time.Time // nor before this one: the budget of retries is spent
 
+	most    int               // the most events of a batch, those of other segments among them
 	size    int               // the most events of the next batch
-	looked  bool              // at what the term before has left
 	suspect Claim             // what a worker before this one has begun and not ended
-	claimed bool              // this term has said what it begins with
+	claimed Claim             // what this one has
+	looked  bool              // for what is suspect
 	proven  bool              // a batch has taken effect since the term began
 	tally   tally             // how many keys fail
 	applied int               // events that took effect, to tell whether the fault is a key's
-	tried   map[string]int    // what applied was when a key was tried last
 	trying  map[string]Parked // what was known of keys before this term began an attempt
 	pauses  int               // in a row
+	failing bool              // it is paused because most keys fail
 	paused  time.Time         // since when
+	why     string            // it is
 
 	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
@@ -50,7 +54,8 @@ type segment struct {
 const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
-	return &segment{run: w, term: term, part: part, trusted: trusted, size: w.Batch, tried: map[string]int{}, trying: map[string]Parked{}}
+	number := max(0, slices.Index(SegmentNames(w.Segments), part))
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.
@@ -80,44 +85,84 @@ func (s *segment) begin(ctx context.Context) error {
 	if s.mark, s.from, err = s.Begin(ctx, s.part, c); err != nil {
 		return err
 	}
+	s.progress(s.part, s.from)
 	return s.settle(ctx)
 }
 
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
-	held := map[string]*Parked{}
-	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 1000}
+	all := map[string]*held{}
+	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 200}
 	for {
 		page, err := s.Store.Parked(ctx, q)
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			held[page[i].Key.Key] = &page[i]
-			q.After = page[i].Key
+		for _, p := range page {
+			s.know(all, p)
+			q.After = p.Key
 		}
 		if len(page) < q.Limit {
 			break
 		}
 	}
-	s.held, s.begun = held, true
-	if !s.looked { // later it is a claim of this term, whose worker lives
-		s.looked, s.suspect = true, s.mark.Claim
+	s.held, s.begun = all, true
+	if !s.looked { // later it is what this worker has begun itself
+		s.suspect, s.looked = s.mark.Claim, true
 	}
-	s.progress(s.part, s.mark.Position)
 	return nil
 }
 
+// tidyUp takes back what says that this worker has begun with something, because it
+// has not been ended by it. If that fails it counts as an end, and one is not enough.
+func (s *segment) tidyUp(ctx context.Context) {
+	if s.claimed.Events == 0 && len(s.trying) == 0 {
+		return
+	}
+	ctx, cancel := Detach(ctx, min(s.Timeout, s.Lease))
+	defer cancel()
+	if err := s.takeBack(ctx); err != nil && !errors.Is(err, ErrFenced) {
+		s.Logger.WarnContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	}
+}
+
+func (s *segment) takeBack(ctx context.Context) error {
+	c, err := s.Store.Checkpoint(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	m := c[s.part]
+	w := Write{Marks: Checkpoint{}}
+	if m.Claim == s.claimed {
+		m.Claim = s.suspect
+		w.Marks[s.part] = m
+	}
+	for key, before := range s.trying {
+		page, err := s.Store.Parked(ctx, ParkedQuery{Name: s.Name, Part: &s.part, Key: key, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page) == 1 && page[0].Error == begunText {
+			w.Park, w.Marks[s.part] = append(w.Park, before), m
+		}
+	}
+	if len(w.Marks) == 0 {
+		return nil
+	}
+	return s.Store.Save(ctx, s.Name, s.term, w)
+}
+
+// mostRead is the most events of a page of which a segment takes its own.
+const mostRead = 10_000
+
 // readLog works until ctx ends, and returns nil then.
 func (s *segment) readLog(ctx context.Context) error {
+	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
+	s.size = s.most
 	defer func() {
+		s.tidyUp(ctx)
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
-		}
-	}()
-	defer func() {
-		if ctx.Err() != nil {
-			s.takeBack(ctx)
 		}
 	}()
 	for ctx.Err() == nil {
@@ -136,36 +181,6 @@ func (s *segment) readLog(ctx context.Context) error {
 	return nil
 }
 
-// takeBack says that what this term has begun and not ended, because it was stopped,
-// has not ended the process. What a term before it has left stays as it was.
-func (s *segment) takeBack(ctx context.Context) {
-	if !s.claimed && len(s.trying) == 0 {
-		return
-	}
-	ctx, cancel := Detach(ctx, s.Timeout)
-	defer cancel()
-	if !s.begun && s.begin(ctx) != nil {
-		return // as if it had crashed
-	}
-	next := s.mark
-	if s.claimed && next.Claim.Events > 0 {
-		next.Claim = s.suspect
-	}
-	w := Write{Marks: Checkpoint{s.part: next}}
-	for key := range s.trying {
-		if p := s.held[key]; p != nil && p.Error == begunText {
-			s.killed(p)
-			w.Park = append(w.Park, *p)
-		}
-	}
-	if next.Claim == s.mark.Claim && len(w.Park) == 0 {
-		return
-	}
-	if err := s.save(ctx, w); err != nil {
-		s.Logger.InfoContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
-	}
-}
-
 // step applies one page, and before it what is parked and due.
 func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	if !s.begun {
@@ -181,7 +196,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	}
 	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
 	defer cancel()
-	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.Batch, Server: s.mark.Server})
+	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
 	}
@@ -244,6 +259,8 @@ func (s *segment) recover(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, errTermOver):
 		return err
+	case errors.Is(err, errAgain):
+		return nil
 	case errors.Is(err, ErrFenced):
 		return s.fenced(ctx)
 	case errors.Is(err, eventstore.ErrOtherServer):
@@ -283,7 +300,7 @@ func (s *segment) fenced(ctx context.Context) error {
 // it begins.
 func (s *segment) stand(ctx context.Context, why string, err error) {
 	if s.pauses++; s.pauses == 1 {
-		s.paused = time.Now()
+		s.paused, s.why = time.Now(), why
 		s.Logger.WarnContext(ctx, "paused", "name", s.Name, "part", s.part, "why", why, "error", err)
 		s.Hooks.paused(Pause{Name: s.Name, Part: s.part, Why: why, Err: err})
 	}
@@ -331,7 +348,7 @@ func (s *segment) worked(ctx context.Context, events int) {
 
 // resumed ends a pause.
 func (s *segment) resumed(took time.Duration) {
-	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.report().Paused, For: took})
+	s.Hooks.resumed(Pause{Name: s.Name, Part: s.part, Why: s.why, For: took})
 	s.pauses = 0
 	s.tell(func(r *Report) { r.Paused = "" })
 }

@@ -21,13 +21,7 @@ type intake struct {
 
 	alone   int                // the index of an event that is to be applied by itself; -1: none
 	parking map[string]*Parked // keys to be parked with the next batch
-}
-
-// parks reports whether an event goes behind a key that is to be parked. Those before
-// the one that has failed do not.
-func (in *intake) parks(key string, e event.Recorded) bool {
-	p := in.parking[key]
-	return p != nil && p.First <= int64(e.Position)
+	last    error              // of the event that failed last
 }
 
 // parked takes the keys off the list that are parked with the events up to a position.
@@ -45,6 +39,9 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 	in.alone, in.parking = -1, map[string]*Parked{}
 	events := in.page.Events
 	for lo := 0; lo < len(events); {
+		if ctx.Err() != nil {
+			return ctx.Err() // the rest is for the next one
+		}
 		hi := min(lo+s.size, len(events))
 		if in.alone > lo {
 			hi = min(hi, in.alone)
@@ -56,13 +53,12 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return err
 		}
 		at, err := s.try(ctx, in, lo, hi)
+		if errors.Is(err, errMostFail) {
+			return s.outage(ctx, true, in.last)
+		}
 		if err == nil {
 			lo = hi
-			s.size = min(2*s.size, s.Batch)
 			in.parked(events[hi-1].Position)
-			if ctx.Err() != nil && lo < len(events) {
-				return ctx.Err() // the rest is for the next one
-			}
 			continue
 		}
 		if err := s.failed(ctx, in, lo, hi, at, err); err != nil {
@@ -93,7 +89,11 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 			c.Times = s.suspect.Times + 1
 		}
 		if c.Times > s.Retry.Kills {
-			s.hold(in, in.page.Events[lo], ClassPermanent, fmt.Errorf("the process has ended %d times while this event was applied", s.suspect.Times))
+			killer := Permanent(fmt.Errorf("the process has ended %d times while this event was applied", s.suspect.Times))
+			if s.Stop {
+				return hi, killer
+			}
+			s.hold(in, in.page.Events[lo], ClassPermanent, killer)
 			s.suspect = Claim{}
 			return lo + 1, nil
 		}
@@ -102,10 +102,11 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 	}
 	c.To, c.Events = in.page.Events[hi-1].Position, hi-lo
 	next := s.mark
-	next.Claim, s.claimed = c, true
+	next.Claim = c
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
 		return hi, err
 	}
+	s.claimed = c
 	crash.At("worker.claimed")
 	return hi, nil
 }
@@ -142,20 +143,28 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		b.Page.Next = in.page.Events[hi-1].Position
 	}
 	var index []int
-	number := s.number()
 	for i := lo; i < hi; i++ {
 		e := in.page.Events[i]
-		key := s.key(e)
-		switch {
-		case !s.Covers(e) || SegmentOf(key.Key, s.Segments) != number:
-		case s.held[key.Key] != nil && !sabotage.ParkAlone, in.parks(key.Key, e) && !sabotage.ParkAlone, s.parksAlone(in, e):
-			if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
-				b.Write.Park = append(b.Write.Park, *p)
-			}
-			b.Write.Items = append(b.Write.Items, EventItem(key, e, in.own))
-		default:
-			b.Events, index = append(b.Events, e), append(index, i)
+		if !s.Covers(e) {
+			continue
 		}
+		if s.Segments > 1 || len(s.held)+len(in.parking) > 0 {
+			key := s.key(e)
+			if SegmentOf(key.Key, s.Segments) != s.number {
+				continue
+			}
+			if s.isHeld(in, key, e) {
+				if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
+					b.Write.Park = append(b.Write.Park, *p)
+				}
+				b.Write.Items = append(b.Write.Items, EventItem(key, e, in.own))
+				continue
+			}
+		}
+		b.Events, index = append(b.Events, e), append(index, i)
+	}
+	if len(b.Write.Park) > 0 && s.mostFail(in.last, b.Events) {
+		return -1, errMostFail
 	}
 	if err := s.apply(ctx, b); err != nil {
 		var failed *EventError
@@ -169,30 +178,27 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	}
 	for i := range b.Write.Park {
 		p := b.Write.Park[i]
-		s.held[p.Key.Key] = &p
+		s.know(s.held, p)
 		s.Hooks.parked(KeyParked{Name: s.Name, Key: p.Key, Events: b.Write.behind(p.Key), Err: errors.New(p.Error)})
 		s.Logger.WarnContext(ctx, "parked", "name", s.Name, "part", s.part, "key", p.Key.Key, "position", p.First, "state", p.State, "error", p.Error)
 	}
-	for _, e := range b.Events {
-		s.tally.ok(s.key(e).Key)
+	if s.tally.bad > 0 {
+		for _, e := range b.Events {
+			s.tally.ok(s.key(e).Key)
+		}
 	}
+	s.claimed = Claim{}
 	s.worked(ctx, len(b.Events))
 	return 0, nil
 }
 
-// parksAlone is the mistake of sabotage.ParkAlone: only the event that has failed is
-// held aside, and not what comes behind it.
-func (s *segment) parksAlone(in *intake, e event.Recorded) bool {
-	p := in.parking[s.key(e).Key]
-	return sabotage.ParkAlone && p != nil && p.First == int64(e.Position)
-}
-
-func (s *segment) number() int {
-	var i, n int
-	if _, err := fmt.Sscanf(s.part, "%dof%d", &i, &n); err != nil || s.Segments <= 1 {
-		return 0
+// isHeld reports whether an event goes behind a parked key, or has its key parked.
+func (s *segment) isHeld(in *intake, key Key, e event.Recorded) bool {
+	p := in.parking[key.Key]
+	if sabotage.ParkAlone {
+		return p != nil && p.First == int64(e.Position)
 	}
-	return i
+	return p != nil && p.First <= int64(e.Position) || s.held[key.Key] != nil
 }
 
 func (s *segment) key(e event.Recorded) Key { return Key{s.part, tidy(s.Key(e))} }

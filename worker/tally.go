@@ -18,7 +18,7 @@ type outcome struct {
 	failed bool
 }
 
-// Of tallyKeys keys, at least tallyLeast, and at least half, must fail.
+// Of tallyKeys keys, at least tallyLeast, and at least the share, must fail.
 const (
 	tallyKeys  = 64
 	tallyLeast = 10
@@ -30,8 +30,10 @@ func (t *tally) ok(key string) { t.add(key, false) }
 // failed says that one did not, whatever becomes of it.
 func (t *tally) failed(key string) { t.add(key, true) }
 
-// systemic reports whether most keys fail.
-func (t *tally) systemic() bool { return t.bad >= tallyLeast && 2*t.bad >= len(t.ring) }
+// systemic reports whether a share of the keys fail, if so many others do not.
+func (t *tally) systemic(share float64, others int) bool {
+	return t.bad >= tallyLeast && float64(t.bad) >= share*float64(len(t.ring)+others)
+}
 
 // reset forgets all.
 func (t *tally) reset() { t.ring, t.bad = t.ring[:0], 0 }

@@ -63,7 +63,7 @@ type sink struct {
 	deliver func(d worker.Delivery) error
 }
 
-func (s *sink) Checkpoint(context.Context) (worker.Checkpoint, error) { return s.marks, nil }
+func (s *sink) Begin(context.Context, ...string) (worker.Checkpoint, error) { return s.marks, nil }
 
 func (s *sink) Deliver(_ context.Context, d worker.Delivery) error { return s.deliver(d) }
 
@@ -174,8 +174,8 @@ func TestRefusedRecordsAreNotOvertaken(t *testing.T) {
 		events = append(events, e)
 	}
 	for range 5 {
-		if err := p.Publish(bounded(t), messages(t, events...)); err == nil || !strings.Contains(err.Error(), "MESSAGE_TOO_LARGE") {
-			t.Fatalf("Publish = %v, want MESSAGE_TOO_LARGE", err)
+		if err := p.Publish(bounded(t), messages(t, events...)); !worker.IsPermanent(err) || !strings.Contains(err.Error(), "MESSAGE_TOO_LARGE") {
+			t.Fatalf("Publish = %v, want MESSAGE_TOO_LARGE, permanently", err)
 		}
 	}
 	raise := "2000000"
@@ -274,7 +274,7 @@ func consumeWith(t *testing.T, seeds []string, deliver func(worker.Delivery) err
 
 type brokenSink struct{ err error }
 
-func (s brokenSink) Checkpoint(context.Context) (worker.Checkpoint, error) { return nil, s.err }
+func (s brokenSink) Begin(context.Context, ...string) (worker.Checkpoint, error) { return nil, s.err }
 
 func (s brokenSink) Deliver(context.Context, worker.Delivery) error { return nil }
 

@@ -141,7 +141,8 @@ func (p *Publisher) create(ctx context.Context, missing []string) error {
 }
 
 // Publish implements bus.Publisher. A message that no broker would take is a
-// permanent error, and nothing is sent then.
+// permanent error, and nothing is sent then. So is one that the broker refuses because
+// of what it is: too large for its topic, or invalid. No other error is permanent.
 //
 // It sends rounds of at most one record batch for each partition, and begins a
 // round when the one before is acknowledged. A broker stores or refuses a batch
@@ -206,7 +207,17 @@ func (a *acks) done(r *kgo.Record, err error) {
 	defer a.mu.Unlock()
 	if a.first == nil {
 		a.first = fmt.Errorf("topic %s: %w", r.Topic, err)
+		if refused(err) {
+			a.first = worker.Permanent(a.first)
+		}
 	}
+}
+
+// refused reports whether some record of a batch will never be taken, as it is: which
+// one, the relay finds out by publishing fewer. Every other error may pass, and is that
+// of a broker, a topic or an account, not that of a record.
+func refused(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, kerr.InvalidRecord)
 }
 
 func (a *acks) failed() error {

@@ -24,7 +24,7 @@ func newStore() *store {
 	return &store{marks: worker.Checkpoint{}, applied: map[event.Position]int{}, grown: make(chan struct{}, 1)}
 }
 
-func (s *store) Checkpoint(context.Context) (worker.Checkpoint, error) {
+func (s *store) Begin(context.Context, ...string) (worker.Checkpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.marks), nil

@@ -43,6 +43,9 @@ var allowed = map[string]string{
 	"postgres":  "event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
 	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
 
+	// others that adapt one thing each
+	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",
+
 	// environments for examples and tests
 	"internal/devenv":        "github.com/jackc/pgx/v5",
 	"internal/devenv/broker": "github.com/twmb/franz-go/pkg/kfake",

@@ -91,11 +91,11 @@ func Published(committed []Event, selects func(Event) bool, messages []Message, 
 	return again, r.told()
 }
 
-// Account is what has become of the events of a consumer.
+// Account is what has become of the events of a consumer, all of it at one moment.
 type Account struct {
 	Name               string
-	Total              int // events that it covers
-	Delivered, Pending int // events that have taken effect, and that wait for their turn
+	Events             []event.ID // that it covers
+	Delivered, Pending []event.ID // events that have taken effect, and that wait for their turn
 	Parked             []Parked
 }
 
@@ -105,25 +105,43 @@ type Parked struct {
 	Key, Reason string
 }
 
-// Accounted finds consumers of which events have gone missing without a word.
+// Accounted finds consumers of which events have gone missing without a word: each
+// event is either delivered, or parked, or pending.
 func Accounted(accounts ...Account) []Finding {
 	var r report
 	for _, a := range accounts {
-		if sum := a.Delivered + len(a.Parked) + a.Pending; sum != a.Total {
-			r.find(Skipped, "%s: %d delivered, %d parked and %d pending are %d events, want %d", a.Name, a.Delivered, len(a.Parked), a.Pending, sum, a.Total)
-		}
-		parked := map[event.ID]bool{}
-		for _, p := range a.Parked {
-			if p.Key == "" || p.Reason == "" {
-				r.find(Skipped, "%s: event %s is parked with key %q and reason %q, want both", a.Name, p.ID, p.Key, p.Reason)
-			}
-			if parked[p.ID] {
-				r.find(Skipped, "%s: event %s is parked twice", a.Name, p.ID)
-			}
-			parked[p.ID] = true
-		}
+		r.account(a)
 	}
 	return r.told()
+}
+
+func (r *report) account(a Account) {
+	is := make(map[event.ID][]string, len(a.Events))
+	for _, id := range a.Delivered {
+		is[id] = append(is[id], "delivered")
+	}
+	for _, p := range a.Parked {
+		is[p.ID] = append(is[p.ID], "parked")
+		if p.Key == "" || p.Reason == "" {
+			r.find(Skipped, "%s: event %s is parked with key %q and reason %q, want both", a.Name, p.ID, p.Key, p.Reason)
+		}
+	}
+	for _, id := range a.Pending {
+		is[id] = append(is[id], "pending")
+	}
+	for _, id := range a.Events {
+		switch became := is[id]; len(became) {
+		case 0:
+			r.find(Skipped, "%s: event %s is neither delivered nor parked nor pending", a.Name, id)
+		case 1:
+		default:
+			r.find(Skipped, "%s: event %s is %s, want one of them", a.Name, id, strings.Join(became, " and "))
+		}
+		delete(is, id)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(is), func(a, b event.ID) int { return strings.Compare(a.String(), b.String()) }) {
+		r.find(Skipped, "%s: event %s is %s, and is none of its events", a.Name, id, strings.Join(is[id], " and "))
+	}
 }
 
 // Lag is how far a reader was behind the head of the log at a time.

@@ -167,7 +167,7 @@ func (c *crew) work(ctx context.Context, enough <-chan struct{}) error {
 	}
 	start("reader of the log", c.readLog)
 	start("projection", func(ctx context.Context) error {
-		return counted.Run(ctx, c.db, projection.WithBatch(100), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithBatchTimeout(10*time.Second))
+		return counted.Run(ctx, c.db, projection.WithBatch(100), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithTimeout(10*time.Second))
 	})
 	if c.Relay {
 		start("relay", bus.NewRelay(c.db, tellingPublisher{c.to}, bus.WithBatch(25), bus.WithRetry(patient), bus.WithLogger(silent)).Run)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	harness.Main(map[string]harness.Mode{"crew": workAsChild, "limits": limitsAsChild})
+	harness.Main(map[string]harness.Mode{"crew": workAsChild, "limits": limitsAsChild, "workers": workersAsChild})
 	code := m.Run()
 	_ = os.RemoveAll(built.dir)
 	os.Exit(code)

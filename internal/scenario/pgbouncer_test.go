@@ -101,8 +101,15 @@ func TestFaultPgBouncer(t *testing.T) {
 			})
 			t.Run("worker", func(t *testing.T) {
 				workertest.Run(t, func(t *testing.T) workertest.Target[pgx.Tx] {
-					db := postgres.New(through(t, bouncer, postgrestest.URL(t), mode))
-					return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx}
+					pool := through(t, bouncer, postgrestest.URL(t), mode)
+					db := postgres.New(pool)
+					return workertest.Target[pgx.Tx]{Store: db, Tx: db.Tx, Pass: func(by time.Duration) {
+						for _, table := range []string{"terms", "members"} {
+							if _, err := pool.Exec(t.Context(), `UPDATE annals.`+table+` SET lease_until = lease_until - $1::interval`, by); err != nil {
+								t.Fatal(err)
+							}
+						}
+					}}
 				})
 			})
 			t.Run("the rest", func(t *testing.T) { everyCall(t, through(t, bouncer, postgrestest.URL(t), mode)) })

@@ -33,7 +33,7 @@ func full[Tx any](t *testing.T, target Target[Tx]) worker.Mark {
 func namesHistory[Tx any](t *testing.T, target Target[Tx]) {
 	ctx := bounded(t)
 	m := full(t, target)
-	if err := target.Store.SaveCheckpoint(ctx, name, worker.Checkpoint{"": m}); err != nil {
+	if err := save(ctx, target, worker.Checkpoint{"": m}); err != nil {
 		t.Fatal(err)
 	}
 	want := m
@@ -41,11 +41,11 @@ func namesHistory[Tx any](t *testing.T, target Target[Tx]) {
 	if got := read(t, target)[""]; got != want {
 		t.Errorf("saved %+v, read %+v", want, got)
 	}
-	err := target.Store.Advance(ctx, name, "", func(_ context.Context, _ Tx, at worker.Mark) (worker.Mark, error) {
+	err := target.Store.Advance(ctx, name, worker.Term{}, "", func(_ context.Context, _ Tx, at worker.Mark) (worker.Write, error) {
 		if at != want {
 			t.Errorf("Advance starts at %+v, want %+v", at, want)
 		}
-		return at.Reached(1<<41, []event.Recorded{{Position: 1 << 41}}), nil
+		return move("", at.Reached(1<<41, []event.Recorded{{Position: 1 << 41}})), nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,19 +62,19 @@ func namesHistory[Tx any](t *testing.T, target Target[Tx]) {
 func otherServer[Tx any](t *testing.T, target Target[Tx]) {
 	ctx := bounded(t)
 	m := full(t, target)
-	if err := target.Store.SaveCheckpoint(ctx, name, worker.Checkpoint{"": m}); err != nil {
+	if err := save(ctx, target, worker.Checkpoint{"": m}); err != nil {
 		t.Fatal(err)
 	}
 	want := read(t, target)
 	for _, server := range []string{"another", m.Server + "0", eventstore.Holder(m.Server) + "+0"} {
 		stale := want[""] // and yet it has the revision
 		stale.Server, stale.Position = server, 1<<42
-		err := target.Store.SaveCheckpoint(ctx, name, worker.Checkpoint{"": stale, "p": {Position: 1}})
+		err := save(ctx, target, worker.Checkpoint{"": stale, "p": {Position: 1}})
 		if !errors.Is(err, eventstore.ErrOtherServer) {
-			t.Errorf("SaveCheckpoint of %s = %v, want ErrOtherServer", server, err)
+			t.Errorf("Save of %s = %v, want ErrOtherServer", server, err)
 		}
-		err = target.Store.Advance(ctx, name, "", func(ctx context.Context, tx Tx, _ worker.Mark) (worker.Mark, error) {
-			return stale, effect(ctx, target, tx)
+		err = target.Store.Advance(ctx, name, worker.Term{}, "", func(ctx context.Context, tx Tx, _ worker.Mark) (worker.Write, error) {
+			return move("", stale), effect(ctx, target, tx)
 		})
 		if !errors.Is(err, eventstore.ErrOtherServer) {
 			t.Errorf("Advance to %s = %v, want ErrOtherServer", server, err)
@@ -107,15 +107,15 @@ func otherLog[Tx any](t *testing.T, target Target[Tx]) {
 		joined := worker.Join(logOf{server: server}, worker.Store[Tx](target.Store))
 		m.Server, m.Revision = server, 0
 		reader := name + " of " + server
-		if err := joined.SaveCheckpoint(ctx, reader, worker.Checkpoint{"": m}); err != nil {
+		if err := joined.Save(ctx, reader, worker.Term{}, move("", m)); err != nil {
 			t.Fatal(err)
 		}
-		err := joined.Advance(ctx, reader, "", func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
+		err := joined.Advance(ctx, reader, worker.Term{}, "", func(ctx context.Context, tx Tx, at worker.Mark) (worker.Write, error) {
 			if at.Server != server || at.Revision != 1 {
 				t.Errorf("Advance starts at %+v", at)
 			}
 			at.Position++
-			return at, effect(ctx, target, tx)
+			return move("", at), effect(ctx, target, tx)
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -1,12 +1,11 @@
 // Package workertest is the conformance suite of worker.Store: checkpoints that
-// fence, and transactions in which a mark moves with its effects.
+// fence, transactions in which a mark moves with its effects, terms of which one
+// is present, and what is parked.
 package workertest
 
 import (
 	"context"
 	"errors"
-	"reflect"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +20,12 @@ type Target[Tx any] struct {
 	Store interface {
 		worker.Store[Tx]
 		eventstore.Store
+		Status(ctx context.Context, name string) (worker.Status, error)
 	}
 	// Tx returns the event store within a transaction.
 	Tx func(tx Tx) eventstore.Store
+	// Pass makes every lease end earlier, as if that time had passed.
+	Pass func(time.Duration)
 }
 
 // Run runs the suite. Open is called once for each test and must return an
@@ -32,6 +34,8 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 	for name, test := range map[string]func(*testing.T, Target[Tx]){
 		"no checkpoint":                        noCheckpoint[Tx],
 		"save and read":                        saveAndRead[Tx],
+		"an advance has one part":              onePart[Tx],
+		"a claim is kept with its mark":        keepsClaim[Tx],
 		"P10 an overtaken save writes nothing": overtakenSave[Tx],
 		"P6 mark and effect commit together":   together[Tx],
 		"P6 an error rolls both back":          rollsBack[Tx],
@@ -40,6 +44,37 @@ func Run[Tx any](t *testing.T, open func(t *testing.T) Target[Tx]) {
 		"P9 a mark names its history":          namesHistory[Tx],
 		"P9 a mark of another server":          otherServer[Tx],
 		"P9 a mark of another log":             otherLog[Tx],
+
+		"P10 a fenced term writes nothing (Save)":                              fencedSave[Tx],
+		"P10 a fenced term writes nothing (Advance, and its fn is not called)": fencedAdvance[Tx],
+		"P10 a claim ends the transaction that is open under the old term":     claimEnds[Tx],
+		"P10 nothing of the old term is written after a claim":                 claimIsFinal[Tx],
+		"P10 claims race: one winner, dense epochs":                            claimsRace[Tx],
+		"P10 the epoch of a mark never decreases":                              epochGrows[Tx],
+
+		"a running lease is not claimed":                    runningLease[Tx],
+		"a resigned seat is claimed at once":                resigned[Tx],
+		"resign leaves others alone":                        resignsOwn[Tx],
+		"a seized seat is lost, lease or not":               seized[Tx],
+		"renew keeps, extends, and tells members and seats": renews[Tx],
+		"renew extends no term of others or of before":      renewsOwn[Tx],
+		"a member that stops renewing is gone":              memberGone[Tx],
+		"reports are kept":                                  keepsReports[Tx],
+
+		"P8 parking and mark commit together":            parksTogether[Tx],
+		"P8 a write that fails changes nothing":          failsWhole[Tx],
+		"P8 a key with items is not freed":               freesEmpty[Tx],
+		"P8 an item is stored once":                      storedOnce[Tx],
+		"P8 a text that cannot be kept is cut":           cutsTexts[Tx],
+		"P8 bytes come back as they were":                keepsBytes[Tx],
+		"parking replaces what is known, events aside":   parksAgain[Tx],
+		"parked keys come by part and key, and page":     pagesParked[Tx],
+		"a parked key is found in its parts":             parkedByKey[Tx],
+		"items come in order, and page":                  pagesItems[Tx],
+		"audits come newest first":                       newestAudits[Tx],
+		"status of a reader that is not known":           statusOfNobody[Tx],
+		"status tells lag, parked and seats":             tellsStatus[Tx],
+		"what is parked for one reader is not another's": readersApart[Tx],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,146 +93,13 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-func noCheckpoint[Tx any](t *testing.T, target Target[Tx]) {
-	c, err := target.Store.Checkpoint(bounded(t), name)
-	if err != nil || c == nil || len(c) != 0 {
-		t.Errorf("Checkpoint = %v, %v, want an empty map", c, err)
-	}
+// move is a write of one mark.
+func move(part string, m worker.Mark) worker.Write {
+	return worker.Write{Marks: worker.Checkpoint{part: m}}
 }
 
-func saveAndRead[Tx any](t *testing.T, target Target[Tx]) {
-	ctx := bounded(t)
-	want := worker.Checkpoint{
-		"":     {Position: 7},
-		"t'/1": {Position: 1 << 40, Source: "topic id", Offset: 12, Of: 6},
-	}
-	for revision := range int64(3) {
-		for part, m := range want {
-			m.Revision = revision
-			want[part] = m
-		}
-		if err := target.Store.SaveCheckpoint(ctx, name, want); err != nil {
-			t.Fatal(err)
-		}
-		got := read(t, target)
-		for part, m := range want {
-			m.Revision++
-			if got[part] != m {
-				t.Errorf("part %q: got %+v, want %+v", part, got[part], m)
-			}
-		}
-	}
-	if c, err := target.Store.Checkpoint(ctx, "another"); err != nil || len(c) != 0 {
-		t.Errorf("Checkpoint(another) = %v, %v, want an empty map", c, err)
-	}
-}
-
-func overtakenSave[Tx any](t *testing.T, target Target[Tx]) {
-	ctx := bounded(t)
-	first := worker.Checkpoint{"a": {Position: 1}, "b": {Position: 1}}
-	if err := target.Store.SaveCheckpoint(ctx, name, first); err != nil {
-		t.Fatal(err)
-	}
-	for what, marks := range map[string]worker.Checkpoint{
-		"as if there were none":   {"a": {Position: 9}},
-		"a revision of long ago":  {"b": {Position: 9, Revision: 1}, "a": {Position: 9, Revision: 0}},
-		"a revision not yet made": {"a": {Position: 9, Revision: 1}, "b": {Position: 9, Revision: 2}},
-		"a part not yet made":     {"a": {Position: 9, Revision: 1}, "c": {Position: 9, Revision: 1}},
-	} {
-		if err := target.Store.SaveCheckpoint(ctx, name, marks); !errors.Is(err, worker.ErrFenced) {
-			t.Errorf("%s: SaveCheckpoint = %v, want ErrFenced", what, err)
-		}
-	}
-	want := worker.Checkpoint{"a": {Position: 1, Revision: 1}, "b": {Position: 1, Revision: 1}}
-	if got := read(t, target); !reflect.DeepEqual(got, want) {
-		t.Errorf("checkpoint %+v, want %+v: all or none", got, want)
-	}
-}
-
-func together[Tx any](t *testing.T, target Target[Tx]) {
-	for i := range 3 {
-		err := target.Store.Advance(bounded(t), name, "p", func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
-			if at.Position != event.Position(i) || at.Revision != int64(i) && i > 0 {
-				t.Errorf("advance %d starts at %+v", i, at)
-			}
-			return worker.Mark{Position: at.Position + 1, Source: "s", Offset: 3, Of: 2}, effect(ctx, target, tx)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := effects(t, target); n != 3 {
-		t.Errorf("%d effects, want 3", n)
-	}
-	got := read(t, target)["p"]
-	got.Revision = 0
-	if want := (worker.Mark{Position: 3, Source: "s", Offset: 3, Of: 2}); got != want {
-		t.Errorf("mark %+v, want %+v", got, want)
-	}
-}
-
-func rollsBack[Tx any](t *testing.T, target Target[Tx]) {
-	err := target.Store.Advance(bounded(t), name, "", func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
-		if err := effect(ctx, target, tx); err != nil {
-			t.Error(err)
-		}
-		return worker.Mark{Position: 5}, errHandler
-	})
-	if err != errHandler { //nolint:errorlint // as it is, not wrapped
-		t.Errorf("Advance = %v, want the handler's error as it is", err)
-	}
-	if n := effects(t, target); n != 0 {
-		t.Errorf("%d effects, want 0", n)
-	}
-	if got := read(t, target)[""].Position; got != 0 {
-		t.Errorf("mark at %d, want 0", got)
-	}
-}
-
-func takeTurns[Tx any](t *testing.T, target Target[Tx]) {
-	const workers, each = 4, 10
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for range each {
-				err := target.Store.Advance(bounded(t), name, "p", func(ctx context.Context, tx Tx, at worker.Mark) (worker.Mark, error) {
-					at.Position++
-					return at, effect(ctx, target, tx)
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if got := read(t, target)["p"].Position; got != workers*each {
-		t.Errorf("mark at %d, want %d: no advance is lost", got, workers*each)
-	}
-	if n := effects(t, target); n != workers*each {
-		t.Errorf("%d effects, want %d", n, workers*each)
-	}
-}
-
-func advanceFencesSave[Tx any](t *testing.T, target Target[Tx]) {
-	ctx := bounded(t)
-	if err := target.Store.SaveCheckpoint(ctx, name, worker.Checkpoint{"p": {Position: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	stale := read(t, target)
-	err := target.Store.Advance(ctx, name, "p", func(_ context.Context, _ Tx, at worker.Mark) (worker.Mark, error) {
-		at.Position = 2
-		return at, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := target.Store.SaveCheckpoint(ctx, name, stale); !errors.Is(err, worker.ErrFenced) {
-		t.Errorf("SaveCheckpoint = %v, want ErrFenced", err)
-	}
-	if got := read(t, target)["p"].Position; got != 2 {
-		t.Errorf("mark at %d, want 2", got)
-	}
+func save[Tx any](ctx context.Context, target Target[Tx], marks worker.Checkpoint) error {
+	return target.Store.Save(ctx, name, worker.Term{}, worker.Write{Marks: marks})
 }
 
 func read[Tx any](t *testing.T, target Target[Tx]) worker.Checkpoint {
