@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -144,6 +145,26 @@ func TestAStopTakesTheClaimBack(t *testing.T) {
 			if c := read(t, g.db, "reader")[""].Claim; c.Events != 0 {
 				t.Fatalf("claim %+v after the end, want none", c)
 			}
+		}
+	})
+}
+
+// Where there is nothing to apply, a failure is no event's, and is waited out.
+func TestAFailureWithoutAnEventParksNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &target{db: filled(t, 1)}
+		tries := 0
+		g.fail = func(worker.Batch) error {
+			tries++
+			return errAway
+		}
+		r := g.reader()
+		r.Covers = func(event.Recorded) bool { return false }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.Run(ctx); err != nil || len(allParked(t, g.db)) != 0 || tries < 3 || tries > 60 {
+			t.Errorf("Run = %v after %d tries, parked %+v, want it tried now and then, and nothing parked", err, tries, allParked(t, g.db))
 		}
 	})
 }
