@@ -103,6 +103,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}
+	events, err := s.read(reading, items[:min(len(items), drainBatch)])
+	if err != nil && s.classify(err) != ClassPermanent {
+		return err // none was tried
+	}
 	before := p
 	s.trying[key.Key] = before
 	p.Attempts++
@@ -111,7 +115,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return err
 	}
 	crash.At("worker.drain.begun")
-	n, err := s.drainSome(ctx, reading, p, items)
+	n := 0
+	if err == nil {
+		n, err = s.drainSome(ctx, p, items, events)
+	}
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, err)
 	}
@@ -128,12 +135,11 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 }
 
 // drainSome applies as many of the first items as go, and returns how many went.
-func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item) (int, error) {
-	events, err := s.read(reading, items[:min(len(items), drainBatch)])
-	n := len(events)
-	for err == nil {
+func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded) (int, error) {
+	for n := len(events); ; {
 		b := s.drainOf(p, items, events[:n])
-		if err = s.apply(ctx, b); err == nil {
+		err := s.apply(ctx, b)
+		if err == nil {
 			s.tally.ok(p.Key.Key)
 			s.worked(ctx, n)
 			return n, nil
@@ -144,11 +150,10 @@ func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item
 			fewer = failed.Index
 		}
 		if s.classify(err) == ClassSystemic || isOver(err) || n == 1 || fewer < 1 || fewer >= n {
-			break
+			return 0, err
 		}
-		n, err = fewer, nil
+		n = fewer
 	}
-	return 0, err
 }
 
 func isOver(err error) bool {
