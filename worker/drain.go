@@ -169,6 +169,7 @@ func (s *segment) killed(p *Parked) {
 	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
 		kills++
 	}
+	p.State = Retrying // however many attempts there were: this one may have gone well
 	if kills >= s.Retry.Kills {
 		p.State = Waiting
 	}

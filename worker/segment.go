@@ -32,6 +32,7 @@ type segment struct {
 	most    int               // the most events of a batch, those of other segments among them
 	size    int               // the most events of the next batch
 	suspect Claim             // what a worker before this one has begun and not ended
+	claimed Claim             // what this one has
 	looked  bool              // for what is suspect
 	proven  bool              // a batch has taken effect since the term began
 	tally   tally             // how many keys fail
@@ -112,6 +113,45 @@ func (s *segment) settle(ctx context.Context) error {
 	return nil
 }
 
+// tidyUp takes back what says that this worker has begun with something, because it
+// has not been ended by it. If that fails it counts as an end, and one is not enough.
+func (s *segment) tidyUp(ctx context.Context) {
+	if s.claimed.Events == 0 && len(s.trying) == 0 {
+		return
+	}
+	ctx, cancel := Detach(ctx, min(s.Timeout, s.Lease))
+	defer cancel()
+	if err := s.takeBack(ctx); err != nil && !errors.Is(err, ErrFenced) {
+		s.Logger.WarnContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	}
+}
+
+func (s *segment) takeBack(ctx context.Context) error {
+	c, err := s.Store.Checkpoint(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	m := c[s.part]
+	w := Write{Marks: Checkpoint{}}
+	if m.Claim == s.claimed {
+		m.Claim = s.suspect
+		w.Marks[s.part] = m
+	}
+	for key, before := range s.trying {
+		page, err := s.Store.Parked(ctx, ParkedQuery{Name: s.Name, Part: &s.part, Key: key, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page) == 1 && page[0].Error == begunText {
+			w.Park, w.Marks[s.part] = append(w.Park, before), m
+		}
+	}
+	if len(w.Marks) == 0 {
+		return nil
+	}
+	return s.Store.Save(ctx, s.Name, s.term, w)
+}
+
 // mostRead is the most events of a page of which a segment takes its own.
 const mostRead = 10_000
 
@@ -120,6 +160,7 @@ func (s *segment) readLog(ctx context.Context) error {
 	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
 	s.size = s.most
 	defer func() {
+		s.tidyUp(ctx)
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
 		}

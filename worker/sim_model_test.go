@@ -22,6 +22,7 @@ type simModel struct {
 	retries map[worker.Key]int  // decisions to try again
 	hits    map[worker.Key]int  // attempts that the store has spoiled
 	outages int                 // so far
+	killers int                 // events that end the process
 	running []*simWorker        // processes
 }
 
@@ -105,6 +106,11 @@ func (m *simModel) claimedLocked(w *simWorker, t worker.Term) {
 func (m *simModel) wroteLocked(w *simWorld, t worker.Term, write worker.Write) {
 	if t != (worker.Term{}) && t.Epoch != m.epochs[t.Segment] {
 		w.violatedLocked("a write of epoch %d of segment %q after epoch %d had begun", t.Epoch, t.Segment, m.epochs[t.Segment])
+	}
+	for part, mark := range write.Marks {
+		if w.trace != nil {
+			w.traceLocked("mark", part, t.Epoch, mark.Position, mark.Claim, len(write.Park), len(write.Done))
+		}
 	}
 	for _, a := range write.Audit {
 		w.traceLocked(a.Actor, "audit", a.Action, a.Key, a.Seq)

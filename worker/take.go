@@ -106,6 +106,7 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
 		return hi, err
 	}
+	s.claimed = c
 	crash.At("worker.claimed")
 	return hi, nil
 }
@@ -186,6 +187,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			s.tally.ok(s.key(e).Key)
 		}
 	}
+	s.claimed = Claim{}
 	s.worked(ctx, len(b.Events))
 	return 0, nil
 }
