@@ -145,13 +145,9 @@ func TestSourceIsStartedAgain(t *testing.T) {
 		l := &ledger{DB: memory.New()}
 		source := flaky{script{delivery(t, "x", 0, 1, 3), delivery(t, "x", 2, 4), delivery(t, "x", 3, 5)}, 20, new(int)}
 		var told []string
-		hooks := projection.WithHooks(worker.Hooks{
-			Paused:  func(p worker.Pause) { told = append(told, fmt.Sprintf("paused: %s: %v", p.Why, p.Err)) },
-			Resumed: func(p worker.Pause) { told = append(told, "resumed: "+p.Why) },
-		})
 		retry := worker.Retry{Attempts: 4, Base: time.Second, Cap: time.Minute, Budget: 1}
 		began := time.Now()
-		if err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.WithRetry(retry), hooks, projection.From(source)); err != nil {
+		if err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.WithRetry(retry), pauses(&told), projection.From(source)); err != nil {
 			t.Fatal(err)
 		}
 		want(t, l.effects(t), "1/0 {1}", "3/0 {3}", "4/0 {4}", "5/0 {5}")
@@ -162,7 +158,7 @@ func TestSourceIsStartedAgain(t *testing.T) {
 			"paused: the source fails: broker is away", "resumed: the source fails",
 			"paused: the source fails: connection is lost", "resumed: the source fails",
 			"paused: the source fails: connection is lost", "resumed: the source fails",
-			"paused: the source fails: connection is lost")
+			"paused: the source fails: connection is lost", "resumed: the source fails")
 	})
 }
 
