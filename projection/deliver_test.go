@@ -3,7 +3,6 @@ package projection_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/projection"
 	"github.com/annals-go/annals/projection/projectiontest"
@@ -229,22 +227,4 @@ func TestProjectiontest(t *testing.T) {
 	if got[1].Version != 2 || got[1].Position != 2 || !got[1].RecordedTime.After(got[0].RecordedTime) || got[1].RecordedTime.Year() > time.Now().Year()+100 {
 		t.Errorf("Record = %v", got)
 	}
-}
-
-func ExampleProjection_CatchUp() {
-	ctx := context.Background()
-	db := memory.New()
-	raw, _ := Codec.Encode(Paid{Cents: 1250})
-	_, _ = db.Append(ctx, event.Stream{Category: "account", ID: "a-1"}, eventstore.Any(), raw)
-
-	total := int64(0)
-	totals := projection.New("totals", projection.On(Codec, func(_ context.Context, _ *memory.Tx, e event.Of[Event]) error {
-		if paid, ok := e.Data.(Paid); ok {
-			total += paid.Cents
-		}
-		return nil
-	}))
-	err := totals.CatchUp(ctx, db)
-	fmt.Println(total, err)
-	// Output: 1250 <nil>
 }

@@ -159,6 +159,9 @@ func TestPoisonOfASource(t *testing.T) {
 		after(time.Minute)
 		want(t, l.effects(t)[4:], "2/0 {2}", "4/0 {4}", "7/0 {7}")
 		l.wantParked(t, p.Name())
+		if len(drained) != 3 {
+			t.Fatalf("drained %v, want three", drained)
+		}
 		if got := drained[0]; got.Metadata.ID != poison.Metadata.ID || got.Metadata.Actor != "ada" || !got.RecordedTime.Equal(poison.RecordedTime) || got.Stream != poison.Stream || got.Version != poison.Version {
 			t.Errorf("drained %+v, want all of %+v", got, poison)
 		}
