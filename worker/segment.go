@@ -43,7 +43,6 @@ type segment struct {
 	paused  time.Time         // since when
 	why     string            // it is
 
-	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
 	mu        sync.Mutex
 	state     Report
