@@ -24,6 +24,16 @@
 // topic: a topic that is new, or was deleted and made again, is filled from the
 // log.
 //
+// Of several relays of one name, in any process, one has the term and publishes; the
+// others stand by. One that was frozen and does not know that its term is over may
+// publish once more what its successor publishes too. It moves no checkpoint.
+//
+// While the broker fails, the relay pauses and goes on by itself. An event that cannot
+// be mapped, or that the broker refuses for good, such as one that is too large, is
+// parked with all later ones of its stream, and the others are published. After a fix it
+// is published, and they behind it, in order: see worker.Amender. They are then behind
+// newer events of other streams. WithStop stops the relay instead.
+//
 // A relay whose log was set back, and has lost what it published, stops with a
 // *worker.DivergedError, and so do the consumers that were given it, once
 // Relay.Rewind has begun a new incarnation. Messages name theirs: HeaderLineage.

@@ -50,9 +50,6 @@ type DB struct {
 	snapshots map[snapshotKey]savedSnapshot // guarded by mu
 }
 
-// poll is how long Wait waits at most: what a reader has parked may have been decided on.
-const poll = time.Second
-
 type partKey struct{ name, part string }
 
 // Option changes a DB.
@@ -239,13 +236,10 @@ func (d *DB) Wait(ctx context.Context, after event.Position) error {
 	if behind {
 		return nil
 	}
-	timer := time.NewTimer(poll)
-	defer timer.Stop()
 	select {
 	case <-grown:
-	case <-timer.C:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,5 +108,43 @@ func TestClassifyWhatHappens(t *testing.T) {
 	_, err = s.pool.Exec(s.ctx, `SELECT 'x'::int`)
 	if got := s.db.Classify(err); got != worker.ClassPermanent {
 		t.Errorf("%v is %v, want permanent", err, got)
+	}
+}
+
+// eofConn is a connection whose other end is closed when ended says so.
+type eofConn struct {
+	net.Conn
+	ended *atomic.Bool
+}
+
+func (c eofConn) Read(b []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
+	return c.Conn.Read(b)
+}
+
+// The driver says of a connection that was closed what a decoder says of a payload
+// that was cut short; the store knows which it is.
+func TestClassifyAConnectionThatWasClosed(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	var ended atomic.Bool
+	config := s.pool.Config()
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return eofConn{conn, &ended}, err
+	}
+	pool, err := pgxpool.NewWithConfig(s.ctx, config)
+	s.end(err)
+	t.Cleanup(pool.Close)
+	db := postgres.New(pool)
+	_, err = db.Head(s.ctx)
+	s.end(err)
+	ended.Store(true)
+	_, err = db.Head(s.ctx)
+	if got := db.Classify(err); !errors.Is(err, io.ErrUnexpectedEOF) || got != worker.ClassSystemic {
+		t.Errorf("%v is %v, want systemic", err, got)
 	}
 }

@@ -18,7 +18,8 @@ import (
 const (
 	fenceSQL = `SELECT {{schema}}.fence_v1($1, $2, $3, $4)`
 
-	// Index: terms_pkey. Lock: none.
+	// A claim ends sessions before it has the next epoch: FOR SHARE waits for it.
+	// Index: terms_pkey. Lock: the row, for its own transaction.
 	presentSQL = `
 SELECT EXISTS (
     SELECT
@@ -26,6 +27,7 @@ SELECT EXISTS (
     WHERE name = $1
       AND segment = $2
       AND epoch = $3
+    FOR SHARE
 )`
 )
 

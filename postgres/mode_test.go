@@ -1,9 +1,11 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -13,6 +15,7 @@ import (
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
+	"github.com/annals-go/annals/worker"
 )
 
 // Poolers need other modes than that of pgx by default: some do not ask the
@@ -94,9 +97,56 @@ func TestEveryModeOfPgx(t *testing.T) {
 					t.Errorf("%d events, want 2", n)
 				}
 			}
+			readerInAnyMode(t, db)
 			if streams, err := db.Streams(ctx, postgres.StreamsQuery{}); err != nil || len(streams) != 2 {
 				t.Errorf("Streams = %v, %v, want 2", streams, err)
 			}
 		})
+	}
+}
+
+// readerInAnyMode does what a worker does.
+func readerInAnyMode(t *testing.T, db *postgres.DB) {
+	t.Helper()
+	ctx := t.Context()
+	term, err := db.Claim(ctx, worker.Claiming{Name: "r", Holder: "w", Segment: "", Lease: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := worker.Key{Part: "", Key: "k '\\$1"}
+	err = db.Advance(ctx, "r", term, "", func(_ context.Context, _ pgx.Tx, at worker.Mark) (worker.Write, error) {
+		at.Position, at.Claim = 1, worker.Claim{To: 2, Events: 1, Times: 1}
+		return worker.Write{
+			Marks: worker.Checkpoint{"": at},
+			Park:  []worker.Parked{{Key: key, State: worker.Retrying, Since: time.Now(), History: []worker.Attempt{{Error: "'\\"}}}},
+			Items: []worker.Item{{Key: key, Seq: 1}, {Key: key, Seq: 2, Data: []byte("\x00\xff")}, {Key: key, Seq: 3, Data: []byte{}}},
+			Audit: []worker.Audit{{Key: key, Actor: "ada", Action: "note"}},
+		}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := map[string]worker.Report{"": {Error: "refused", Time: time.Now()}, "x": {}}
+	if r, err := db.Renew(ctx, worker.Renewal{Name: "r", Holder: "w", Lease: time.Hour, Terms: []worker.Term{term}, Reports: reports}); err != nil || len(r.Seats) != 1 || len(r.Members) != 1 || r.Seats[0].Report.Error != "refused" {
+		t.Errorf("Renew = %+v, %v", r, err)
+	}
+	items, err := db.Items(ctx, "r", key, 0, 10)
+	if err != nil || len(items) != 3 || items[0].Data != nil || string(items[1].Data) != "\x00\xff" || items[2].Data == nil {
+		t.Errorf("Items = %+v, %v", items, err)
+	}
+	if s, err := db.Status(ctx, "r"); err != nil || len(s.Parts) != 1 || s.Parts[0].Altered != nil || s.Parts[0].Parked != 3 || s.Parts[0].Lag != 4 {
+		t.Errorf("Status = %+v, %v", s, err)
+	}
+	if err := db.Save(ctx, "r", term, worker.Write{Marks: worker.Checkpoint{"": {Position: 2, Revision: 1}}, Done: items, Free: []worker.Key{key}}); err != nil {
+		t.Error(err)
+	}
+	if parked, err := db.Parked(ctx, worker.ParkedQuery{Name: "r"}); err != nil || len(parked) != 0 {
+		t.Errorf("Parked = %+v, %v, want none", parked, err)
+	}
+	if audits, err := db.Audits(ctx, "r", time.Time{}, 10); err != nil || len(audits) != 1 {
+		t.Errorf("Audits = %+v, %v, want one", audits, err)
+	}
+	if err := db.Resign(ctx, "r", "w", true, term); err != nil {
+		t.Error(err)
 	}
 }

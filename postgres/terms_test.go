@@ -126,6 +126,40 @@ func TestClaimEndsAHungStatement(t *testing.T) {
 	s.wantEffects(1)
 }
 
+// Whoever is ended by a claim waits for what becomes of that: another batch keeps the
+// claim from having the next epoch for a while, and it has none of its own.
+func TestWhoIsEndedWaitsForTheClaim(t *testing.T) {
+	t.Parallel()
+	s := newTermScript(t)
+	keeper := s.begin()
+	_, err := keeper.Exec(s.ctx, `SELECT FROM annals.terms FOR KEY SHARE`)
+	s.end(err)
+	claimed, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		ended <- s.advance(s.db, s.term, func(tx pgx.Tx) {
+			s.expire()
+			go func() {
+				for {
+					_, err := s.db.Claim(s.ctx, worker.Claiming{Name: "totals", Holder: "second", Segment: "0", Lease: time.Hour, Epoch: 1})
+					if !errors.Is(err, worker.ErrTaken) {
+						claimed <- err
+						return
+					}
+				}
+			}()
+			_, _ = tx.Exec(s.ctx, `SELECT pg_sleep(60)`)
+		})
+	}()
+	s.until("it asks whether its term is over", func() bool {
+		var asks bool
+		s.end(s.pool.QueryRow(s.ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR SHARE%' AND pid <> pg_backend_pid())`).Scan(&asks))
+		return asks
+	})
+	s.commit(keeper)
+	s.end(<-claimed)
+	wantError(t, "Advance", <-ended, worker.ErrFenced, `advance totals: term 1 of segment "0" is over: `)
+}
+
 // A lease that is over takes nothing away: only a claim does.
 func TestALeaseThatIsOver(t *testing.T) {
 	t.Parallel()

@@ -12,22 +12,33 @@
 //
 // # Ordering
 //
-// From the log, events come in the order of their positions. From a partitioned
-// source, the events of one partition come in order, so those of one stream do;
-// partitions run concurrently. Nothing can be concluded about the order of two
-// streams in two partitions.
+// The events of one stream are applied in order, whatever the source, and whoever of
+// several workers applies them. From the log, into one segment, all events come in the
+// order of their positions, as long as nothing is parked. With segments, and from a
+// partitioned source, the streams of one segment or partition come in order, and
+// segments and partitions run concurrently. Nothing can be concluded about the order
+// of two streams in two of them, nor about that of two streams of which one is parked: a
+// handler that joins streams has to take them in any order, or to name what they have in
+// common with WithKey.
 //
 // # Failure
 //
 // A handler must do all of its work in the given transaction; what it does
-// outside of it happens again whenever a batch is repeated. A batch that fails
-// is rolled back whole. Then the event that has failed is held aside, with all later
-// events of its stream, and the others go on. It is tried again, see WithRetry, and
-// when its attempts are used up it stays parked until somebody decides, see worker.Amender. An event of a covered family that
-// cannot be decoded, or whose name or schema version this program does not know, is
-// parked at once. When most of what is tried fails, or the error is of the database
-// or of an open breaker, the projection pauses instead, and parks nothing. Nothing is
-// ever skipped.
+// outside of it happens again whenever a batch is repeated, and also if this worker was
+// overtaken by another one: then only its transaction is rolled back.
+//
+// A batch that fails is rolled back whole and searched for the event that has failed.
+// That is held aside, parked, with all later events of its stream, and the others go on.
+// It is tried again, see WithRetry, and when its attempts are used up it waits until
+// somebody decides, see worker.Amender. An event of a covered family that cannot be
+// decoded, or whose name or schema version this program does not know, waits at once, and
+// so does one whose handler panics. After a fix, what is parked is applied in order,
+// before anything newer of its stream. With WithStop, Run returns the error instead.
+//
+// When most of what is tried fails, or the error is of the database, marked by
+// worker.Systemic, or of an open breaker, the projection pauses, parks nothing, and goes
+// on by itself. Nothing is ever skipped. A read model without parked streams is complete
+// up to its checkpoint; CatchUp says so.
 //
 // # Testing
 //

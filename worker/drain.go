@@ -35,6 +35,9 @@ const drainBatch = 100
 // the process has ended meanwhile.
 const begunText = "the attempt has begun, and nothing is known of its end"
 
+// nextText is that of a parked key between two drains.
+const nextText = "the events before these have taken effect, and these are next"
+
 const killedText = "the process has ended while this event was applied"
 
 // nextDue returns when a parked key is due; false if none will be.
@@ -54,7 +57,8 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 
 // drainDue tries the parked key that is due longest, and reports whether there was
 // one. Parked keys together take at most about a tenth of the time that others could
-// use.
+// use, and half of it while the reader keeps up with the log: or a key to which much
+// is added would stay parked.
 func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	now := time.Now()
 	if now.Before(s.fair) || now.Before(s.spent) {
@@ -75,7 +79,11 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	err := s.drain(ctx, Key{s.part, due}, first)
-	s.fair = time.Now().Add(9 * time.Since(now))
+	others := time.Duration(9)
+	if !s.behind {
+		others = 1
+	}
+	s.fair = time.Now().Add(others * time.Since(now))
 	return true, err
 }
 
@@ -103,6 +111,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}
+	events, err := s.read(reading, items[:min(len(items), drainBatch)])
+	if err != nil && s.classify(err) != ClassPermanent {
+		return err // none was tried
+	}
 	before := p
 	s.trying[key.Key] = before
 	p.Attempts++
@@ -111,7 +123,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return err
 	}
 	crash.At("worker.drain.begun")
-	n, err := s.drainSome(ctx, reading, p, items)
+	n := 0
+	if err == nil {
+		n, err = s.drainSome(ctx, p, items, events)
+	}
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, err)
 	}
@@ -128,12 +143,11 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 }
 
 // drainSome applies as many of the first items as go, and returns how many went.
-func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item) (int, error) {
-	events, err := s.read(reading, items[:min(len(items), drainBatch)])
-	n := len(events)
-	for err == nil {
+func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded) (int, error) {
+	for n := len(events); ; {
 		b := s.drainOf(p, items, events[:n])
-		if err = s.apply(ctx, b); err == nil {
+		err := s.apply(ctx, b)
+		if err == nil {
 			s.tally.ok(p.Key.Key)
 			s.worked(ctx, n)
 			return n, nil
@@ -144,11 +158,10 @@ func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item
 			fewer = failed.Index
 		}
 		if s.classify(err) == ClassSystemic || isOver(err) || n == 1 || fewer < 1 || fewer >= n {
-			break
+			return 0, err
 		}
-		n, err = fewer, nil
+		n = fewer
 	}
-	return 0, err
 }
 
 func isOver(err error) bool {
@@ -169,6 +182,7 @@ func (s *segment) killed(p *Parked) {
 	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
 		kills++
 	}
+	p.State = Retrying // however many attempts there were: this one may have gone well
 	if kills >= s.Retry.Kills {
 		p.State = Waiting
 	}
@@ -189,7 +203,7 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 	if len(items) == len(events) {
 		w.Free = []Key{p.Key}
 	} else {
-		p.Attempts, p.Error, p.Stack, p.Next = 0, "", "", time.Now()
+		p.Attempts, p.Error, p.Stack, p.Next = 0, nextText, "", time.Now()
 		w.Park = []Parked{p}
 	}
 	return Batch{Term: s.term, Part: s.part, Events: events, Drain: true, Write: w}

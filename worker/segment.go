@@ -27,11 +27,14 @@ type segment struct {
 	from  event.Position // where the next page begins
 	held  map[string]*held
 	fair  time.Time // no parked key before this time, while there is other work
-	spent time.Time // nor before this one: the budget of retries is spent
+	// behind: there was more of the log than one page.
+	behind bool
+	spent  time.Time // nor before this one: the budget of retries is spent
 
 	most    int               // the most events of a batch, those of other segments among them
 	size    int               // the most events of the next batch
 	suspect Claim             // what a worker before this one has begun and not ended
+	claimed Claim             // what this one has
 	looked  bool              // for what is suspect
 	proven  bool              // a batch has taken effect since the term began
 	tally   tally             // how many keys fail
@@ -42,7 +45,6 @@ type segment struct {
 	paused  time.Time         // since when
 	why     string            // it is
 
-	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
 	mu        sync.Mutex
 	state     Report
@@ -112,6 +114,45 @@ func (s *segment) settle(ctx context.Context) error {
 	return nil
 }
 
+// tidyUp takes back what says that this worker has begun with something, because it
+// has not been ended by it. If that fails it counts as an end, and one is not enough.
+func (s *segment) tidyUp(ctx context.Context) {
+	if s.claimed.Events == 0 && len(s.trying) == 0 {
+		return
+	}
+	ctx, cancel := Detach(ctx, min(s.Timeout, s.Lease))
+	defer cancel()
+	if err := s.takeBack(ctx); err != nil && !errors.Is(err, ErrFenced) {
+		s.Logger.WarnContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	}
+}
+
+func (s *segment) takeBack(ctx context.Context) error {
+	c, err := s.Store.Checkpoint(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	m := c[s.part]
+	w := Write{Marks: Checkpoint{}}
+	if m.Claim == s.claimed {
+		m.Claim = s.suspect
+		w.Marks[s.part] = m
+	}
+	for key, before := range s.trying {
+		page, err := s.Store.Parked(ctx, ParkedQuery{Name: s.Name, Part: &s.part, Key: key, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page) == 1 && page[0].Error == begunText {
+			w.Park, w.Marks[s.part] = append(w.Park, before), m
+		}
+	}
+	if len(w.Marks) == 0 {
+		return nil
+	}
+	return s.Store.Save(ctx, s.Name, s.term, w)
+}
+
 // mostRead is the most events of a page of which a segment takes its own.
 const mostRead = 10_000
 
@@ -120,6 +161,7 @@ func (s *segment) readLog(ctx context.Context) error {
 	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
 	s.size = s.most
 	defer func() {
+		s.tidyUp(ctx)
 		if s.pauses > 0 {
 			s.resumed(time.Since(s.paused))
 		}
@@ -164,7 +206,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 			return false, err
 		}
 	}
-	idle = page.Next == s.from
+	idle, s.behind = page.Next == s.from, len(page.Events) >= s.Batch
 	s.from = page.Next
 	s.progress(s.part, s.from)
 	if idle {

@@ -242,6 +242,9 @@ func (w *simWorld) appendOne(a *simActor) {
 	if len(w.poison) > 0 && a.Float64() < w.poisoned && e.place >= 0 {
 		e.kind = w.poison[a.IntN(len(w.poison))]
 		e.poisoned, e.left = true, poisonOf(a, e.kind)
+		if e.kind == poisonKills {
+			w.model.killers++
+		}
 	}
 	w.traceLocked("append", s.ID, res.Position, e.kind, e.left)
 }

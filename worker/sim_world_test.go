@@ -96,6 +96,8 @@ type simWorld struct {
 	outage outage
 	actors map[int]*simActor
 	ops    int
+	turns  int              // calls since the last write, or the time below
+	since  time.Time        // whichever was later
 	trace  *strings.Builder // nil: not kept
 	errs   []string         // what was violated
 	model  simModel

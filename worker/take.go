@@ -106,6 +106,7 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
 		return hi, err
 	}
+	s.claimed = c
 	crash.At("worker.claimed")
 	return hi, nil
 }
@@ -166,6 +167,9 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		return -1, errMostFail
 	}
 	if err := s.apply(ctx, b); err != nil {
+		if len(index) == 0 && !halts(err) {
+			return -1, Systemic(err) // there was none whose fault it could be
+		}
 		var failed *EventError
 		if errors.As(err, &failed) && failed.Index >= 0 && failed.Index < len(index) {
 			return index[failed.Index], err
@@ -186,6 +190,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			s.tally.ok(s.key(e).Key)
 		}
 	}
+	s.claimed = Claim{}
 	s.worked(ctx, len(b.Events))
 	return 0, nil
 }

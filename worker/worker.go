@@ -1,18 +1,37 @@
-// Package worker is what every long-running reader shares: the checkpoint, the
-// retry policy, the loop, and the ports to where they are kept. Relays,
-// consumers and projections are this with different ends.
+// Package worker is what every long-running reader shares: terms, checkpoints, the
+// retry policy, parking, the loop, and the ports to where they are kept. Relays,
+// consumers and projections are a Reader with different ends.
 //
 // # Usage
 //
-// Domain code meets this package through the options of the readers (Retry,
-// Hooks) and never calls it.
+// Domain code meets this package through the options of the readers (Retry, Hooks,
+// Health, Breaker) and through the marks of errors (Transient, Permanent, Systemic).
+// What is parked is decided on with an Amender.
 //
 // # Ordering
 //
-// A reader of the log has one part, "". A reader of a partitioned copy of the
-// log, such as a Kafka topic, has one part per partition. Each part is read in
-// the order of positions and has its own mark; nothing can be concluded from
-// the marks of two parts.
+// A reader of the log has one part, "", or as many as it has segments. A reader of a
+// partitioned copy of the log, such as a Kafka topic, has one part per partition. Each
+// part is read in the order of positions and has its own mark; nothing can be concluded
+// from the marks of two parts.
+//
+// The events of one key, which is a stream unless a reader has other keys, take effect
+// in their order, through every retry, parking, and move from one worker to another.
+// Those of two keys do so only while nothing of them is parked, in one part: what comes
+// behind a parked event in other keys goes on without it.
+//
+// # Terms
+//
+// A worker needs a term of a part to work on it. A term is extended while the worker
+// gives signs of life. When its lease has run out, somebody else is given the next one.
+// Leases only decide when somebody may try; who may write is decided by the epoch of the
+// term, which the database compares in the transaction of every write. So a worker that
+// was frozen, or cut off, for longer than its lease changes nothing there when it wakes:
+// it gets ErrFenced.
+//
+// That protects effects in the same database and the checkpoint, and nothing else. What
+// such a worker has sent elsewhere, or sends before its next write, is sent; its
+// successor sends it again. Receivers tell both by the id of the event.
 //
 // # Failure
 //
@@ -20,10 +39,31 @@
 // effects are in the same database. Every write of a mark names the revision
 // it has read; a writer that was overtaken gets ErrFenced and changes nothing.
 //
+// An event that was read takes effect, is parked, or holds up its part. It is never
+// left out. Which of them depends on the Class of the error, see Retry:
+//
+//   - A transient one has its key parked as Retrying: the event, and all later ones of
+//     its key, are held aside and tried again by themselves, in order, as often as Retry
+//     allows. Then they are Waiting.
+//   - A permanent one, a panic too, has its key parked as Waiting: somebody decides,
+//     with an Amender. So has an event during which
+//     the process has ended too often.
+//   - A systemic one, an open breaker, and the failure of most keys, are no event's
+//     fault: the reader pauses, tries again within its budget, and goes on by itself.
+//     Nothing is parked, and no attempt counts.
+//   - What no waiting mends, see Halt, ends the reader. So does, with Reader.Stop, what
+//     would be parked.
+//
+// Parked events of the log are only pointed at, and are decoded again, by the program of
+// that day, when they are tried; those of another store are kept as they came.
+//
+// A handler that ignores its context holds up its part for as long as it hangs. Nothing
+// can end it but the end of the process; Health tells.
+//
 // A store can be set back, by a failover that loses commits or by a restore. A mark
 // names the history that it is a place in; a reader that was given what its store
 // has lost stops with a *DivergedError, see Resume and Receive. Rewind and
-// RewindParts set it back.
+// RewindParts set it back. A mark that no worker has written is an *AlteredError.
 package worker
 
 import (

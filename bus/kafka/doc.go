@@ -25,6 +25,12 @@
 //
 // Where a consumer has come is in the checkpoint of the projection, committed
 // together with its effects. The consumer group only shares the partitions out;
-// offsets committed to the group are neither read nor written. An offset that
-// the broker no longer has is an error, never a jump.
+// offsets committed to the group are neither read nor written. A member that is given a
+// partition takes its term from whoever had it, so that one that does not know of its
+// loss yet changes nothing any more. An offset that the broker no longer has is an error,
+// never a jump.
+//
+// A record that is too large for its topic, or invalid, is the error of an event, which
+// the relay parks. All else, such as a topic that is missing or not allowed, may pass,
+// and the relay waits.
 package kafka

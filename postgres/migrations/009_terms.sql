@@ -204,10 +204,11 @@ AS $$
 DECLARE
     last_try timestamptz := clock_timestamp() + interval '1800 ms';
     session  integer;
+    locked   boolean := false; -- to the end, so that who is ended here waits for the outcome
 BEGIN
-    LOOP
+    WHILE clock_timestamp() < last_try LOOP
         BEGIN
-            IF in_epoch = 0 OR in_seize THEN
+            IF NOT locked AND (in_epoch = 0 OR in_seize) THEN
                 INSERT INTO {{schema}}.terms (name, segment, epoch, holder, lease_until)
                 VALUES (in_name, in_segment, 1, in_holder, clock_timestamp() + in_lease)
                 ON CONFLICT DO NOTHING;
@@ -232,10 +233,16 @@ BEGIN
                 outcome := 'moved';
                 RETURN;
             END IF;
-            IF NOT in_seize AND at_until > clock_timestamp() THEN
+            IF NOT locked AND NOT in_seize AND at_until > clock_timestamp() THEN
                 outcome := 'running';
                 RETURN;
             END IF;
+            locked := true;
+        EXCEPTION WHEN lock_not_available THEN
+            outcome := 'busy';
+            CONTINUE;
+        END;
+        BEGIN
             open := '{}';
             denied := '{}';
             FOR session IN
@@ -274,7 +281,6 @@ BEGIN
         EXCEPTION WHEN lock_not_available THEN
             outcome := 'busy';
         END;
-        EXIT WHEN clock_timestamp() > last_try;
     END LOOP;
 END
 $$;
