@@ -65,6 +65,12 @@ strace:
 #	TestFaultKilledAnywhere                          10 to 50 s  11 min; about two kills a second
 #	TestFaultCrashLoop                               17 s        11 min; a kill of the server every 4 s
 #	TestFaultHalfOpen                                27 s        11 min; a fault every 5 s
+#	TestFaultWorkersKilled                           30 s        11 min; about one kill a second, or -scenario.kills=500
+#	TestFaultKillerEvent                             20 s        15 min
+#	TestFaultZombie                                  45 s        21 min; four in turn, a freeze every 4 s
+#	TestFaultPoison, PoisonKilled                    15 s, 20 s  the same
+#	TestFaultPoisonSlowsNobody                       50 s        the same
+#	TestFaultLongOutage                              20 s        the same: two virtual hours
 #	TestFaultLimits                                  40 s        the same
 #	TestFaultSabotageIsSeen                          6 s         the same
 .PHONY: fault

@@ -25,6 +25,7 @@ func (r Reader) Consume(ctx context.Context, source Source) error {
 // sink takes what a source delivers.
 type sink struct {
 	*run
+	source  *segment // waits while the source fails, and then nothing is delivered
 	mu      sync.Mutex
 	parts   map[string]*member
 	met     map[string]bool // lineages that deliveries have come with
@@ -41,7 +42,7 @@ type member struct {
 func (w *run) consume(ctx context.Context, source Source) (err error) {
 	w.Health.began(w.Name)
 	defer func() { w.Health.ended(err) }()
-	s := &sink{run: w, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx}
+	s := &sink{run: w, source: &segment{run: w}, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx}
 	var background sync.WaitGroup
 	beside, cancel := context.WithCancel(ctx)
 	background.Go(func() { s.renewAll(beside) })
@@ -51,7 +52,7 @@ func (w *run) consume(ctx context.Context, source Source) (err error) {
 		background.Wait()
 		s.leave(ctx)
 	}()
-	wait := &segment{run: w}
+	defer s.goesOn()
 	for ctx.Err() == nil {
 		err := Guard(func() error { return source.Consume(ctx, s) })
 		switch {
@@ -62,27 +63,22 @@ func (w *run) consume(ctx context.Context, source Source) (err error) {
 		case w.fatal(err):
 			return err
 		}
-		s.mu.Lock()
-		some := s.delivered()
-		s.mu.Unlock()
-		if some && wait.pauses > 0 {
-			wait.resumed(time.Since(wait.paused))
-		}
 		if errors.Is(err, errTermOver) {
-			wait.rest(ctx)
+			s.source.rest(ctx)
 			continue
 		}
-		wait.stand(ctx, "the source fails", err)
+		s.source.stand(ctx, "the source fails", err)
 	}
 	return nil
 }
 
-// delivered reports whether something took effect since it was asked last.
-func (s *sink) delivered() (some bool) {
-	for _, m := range s.parts {
-		some = some || m.seg.fresh.Swap(false)
+// goesOn ends the wait for the source, if there was one.
+func (s *sink) goesOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source.pauses > 0 {
+		s.source.resumed(time.Since(s.source.paused))
 	}
-	return some
 }
 
 // Begin implements Sink: it takes the terms of the parts from whoever had them.
@@ -147,6 +143,9 @@ func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 	defer m.mu.Unlock()
 	for {
 		err := s.deliver(ctx, m.seg, d)
+		if err == nil {
+			s.goesOn()
+		}
 		if err == nil || s.ongoing.Err() != nil || s.fatal(err) {
 			return err
 		}
@@ -202,7 +201,6 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 			return err
 		}
 	}
-	seg.fresh.Store(true)
 	return nil
 }
 
@@ -273,6 +271,9 @@ func (s *sink) renewAll(ctx context.Context) {
 		for part, m := range s.parts {
 			if !m.seg.hangs(time.Now()) {
 				r.Terms, r.Reports[part] = append(r.Terms, m.seg.term), m.seg.report()
+				if source := s.source.report(); source.Paused != "" {
+					r.Reports[part] = source
+				}
 			}
 		}
 		s.mu.Unlock()

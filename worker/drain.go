@@ -35,6 +35,9 @@ const drainBatch = 100
 // the process has ended meanwhile.
 const begunText = "the attempt has begun, and nothing is known of its end"
 
+// nextText is that of a parked key between two drains.
+const nextText = "the events before these have taken effect, and these are next"
+
 const killedText = "the process has ended while this event was applied"
 
 // nextDue returns when a parked key is due; false if none will be.
@@ -54,7 +57,8 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 
 // drainDue tries the parked key that is due longest, and reports whether there was
 // one. Parked keys together take at most about a tenth of the time that others could
-// use.
+// use, and half of it while the reader keeps up with the log: or a key to which much
+// is added would stay parked.
 func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	now := time.Now()
 	if now.Before(s.fair) || now.Before(s.spent) {
@@ -75,7 +79,11 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	err := s.drain(ctx, Key{s.part, due}, first)
-	s.fair = time.Now().Add(9 * time.Since(now))
+	others := time.Duration(9)
+	if !s.behind {
+		others = 1
+	}
+	s.fair = time.Now().Add(others * time.Since(now))
 	return true, err
 }
 
@@ -195,7 +203,7 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 	if len(items) == len(events) {
 		w.Free = []Key{p.Key}
 	} else {
-		p.Attempts, p.Error, p.Stack, p.Next = 0, "", "", time.Now()
+		p.Attempts, p.Error, p.Stack, p.Next = 0, nextText, "", time.Now()
 		w.Park = []Parked{p}
 	}
 	return Batch{Term: s.term, Part: s.part, Events: events, Drain: true, Write: w}

@@ -27,7 +27,9 @@ type segment struct {
 	from  event.Position // where the next page begins
 	held  map[string]*held
 	fair  time.Time // no parked key before this time, while there is other work
-	spent time.Time // nor before this one: the budget of retries is spent
+	// behind: there was more of the log than one page.
+	behind bool
+	spent  time.Time // nor before this one: the budget of retries is spent
 
 	most    int               // the most events of a batch, those of other segments among them
 	size    int               // the most events of the next batch
@@ -43,7 +45,6 @@ type segment struct {
 	paused  time.Time         // since when
 	why     string            // it is
 
-	fresh     atomic.Bool  // a delivery took effect
 	busyUntil atomic.Int64 // UnixNano: when the batch in flight is long overdue; 0: there is none
 	mu        sync.Mutex
 	state     Report
@@ -205,7 +206,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 			return false, err
 		}
 	}
-	idle = page.Next == s.from
+	idle, s.behind = page.Next == s.from, len(page.Events) >= s.Batch
 	s.from = page.Next
 	s.progress(s.part, s.from)
 	if idle {

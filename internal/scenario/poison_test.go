@@ -129,7 +129,7 @@ func TestFaultPoison(t *testing.T) {
 			behind := make(chan struct{})
 			go func() { // while it drains, and at the switch back
 				defer close(behind)
-				for r := random(1, 1); moment(appending, r, 2*time.Millisecond); {
+				for r := random(1, 1); moment(appending, r, 10*time.Millisecond); {
 					m.append(bad, "", r.IntN(3))
 				}
 			}()

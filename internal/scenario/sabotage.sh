@@ -12,12 +12,16 @@ cd "$(dirname "$0")/../.."
 
 # tag | what it breaks | the test | what it must print | its package, if another
 mistakes='
+b|the mark is stored after the effects|TestFaultWorkersKilled|O-7 effect: handled: 
 c|an append without an answer is sent again with new ids|TestFaultAmbiguousCommit|O-[1236] 
 d|SafeToRetry decides what became of an append|TestFaultAmbiguousCommit|O-[1236] 
+g|a checkpoint is written whatever the term|TestFaultZombie|O-7 effect: handled: 
+h|only the event that has failed is parked|TestFaultPoison|O-7 effect: handled: .* is out of order
 j|an append drops conflicts|TestFaultConcurrentAppends|O-6 linear
 k|a checkpoint is used with any history|TestFaultLaggingFailover|which the store has lost
 k|a checkpoint is used with any history|TestFaultRestore|which the store has lost
 m|calls have no deadline|TestFaultHalfOpen|O-10 stalled
+n|what failed is tried again at once|TestFaultLongOutage|calls during the outage, want at most
 p|a snapshot is used whatever program has made it|TestFaultSnapshotOfAnotherProgram|snapshot_fault_test|postgres
 s|reads hold everything in memory|TestFaultLimits|O-11 growth: megabytes
 '
