@@ -70,7 +70,7 @@ func planOf(seed uint64) simPlan {
 		p.segments = 1
 	}
 	p.chaos = time.Duration(2+r.IntN(8)) * p.lease
-	for k := range poisonKinds {
+	for k := range poisonStorm + 1 {
 		if on(.3) {
 			p.poison = append(p.poison, k)
 		}
@@ -181,10 +181,10 @@ func (w *simWorld) traceLocked(who, what string, args ...any) {
 
 // outage is a time in which much fails at once.
 type outage struct {
-	until       time.Time
-	store, app  bool // what fails
-	silent      bool // it does not answer
-	marked, all bool
+	until      time.Time
+	store, app bool // what fails
+	silent     bool // it does not answer
+	marked     bool
 }
 
 func (w *simWorld) outLocked(now time.Time) *outage {
