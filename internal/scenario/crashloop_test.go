@@ -162,7 +162,7 @@ func TestFaultCrashLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, pool, crewTables)
-	c := startCrew(t, pool, crewArgs{URL: server.URL, Seed: s, Writers: 4, Streams: "a", Relay: true})
+	c := startCrew(t, pool, crewArgs{URL: server.URL, Seed: s, Writers: 4, Streams: "a", Relay: true, Lease: time.Second})
 
 	r, kills, small := random(s, 50), 0, 0
 	for until := time.Now().Add(*timeFlag); kills < 2 || time.Now().Before(until); kills++ {

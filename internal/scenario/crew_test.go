@@ -49,6 +49,7 @@ type crewArgs struct {
 	Streams string         // prefix of their ids
 	After   event.Position // where the reader of the log goes on
 	Relay   bool
+	Lease   time.Duration // of terms
 	// CallTimeout, if not 0, is what bounds calls of the store, instead of their
 	// contexts. The crew tells of those that take much longer.
 	CallTimeout time.Duration
@@ -167,10 +168,10 @@ func (c *crew) work(ctx context.Context, enough <-chan struct{}) error {
 	}
 	start("reader of the log", c.readLog)
 	start("projection", func(ctx context.Context) error {
-		return counted.Run(ctx, c.db, projection.WithBatch(100), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithTimeout(10*time.Second))
+		return counted.Run(ctx, c.db, projection.WithBatch(100), projection.WithRetry(patient), projection.WithLogger(silent), projection.WithTimeout(10*time.Second), projection.WithLease(c.Lease))
 	})
 	if c.Relay {
-		start("relay", bus.NewRelay(c.db, tellingPublisher{c.to}, bus.WithBatch(25), bus.WithRetry(patient), bus.WithLogger(silent)).Run)
+		start("relay", bus.NewRelay(c.db, tellingPublisher{c.to}, bus.WithBatch(25), bus.WithRetry(patient), bus.WithLogger(silent), bus.WithLease(c.Lease)).Run)
 	}
 	wg.Wait()
 	return first

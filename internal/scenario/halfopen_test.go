@@ -21,6 +21,7 @@ import (
 	"github.com/annals-go/annals/internal/devenv"
 	"github.com/annals-go/annals/internal/oracle"
 	"github.com/annals-go/annals/postgres"
+	"github.com/annals-go/annals/worker"
 )
 
 const (
@@ -59,7 +60,7 @@ func TestFaultHalfOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, pool, crewTables)
-	c := startCrew(t, pool, crewArgs{URL: behind.String(), Seed: s, Writers: 4, Streams: "a", Relay: true, CallTimeout: callTimeout})
+	c := startCrew(t, pool, crewArgs{URL: behind.String(), Seed: s, Writers: 4, Streams: "a", Relay: true, Lease: worker.DefaultLease, CallTimeout: callTimeout})
 
 	faults := []struct {
 		name        string

@@ -64,7 +64,7 @@ func TestFaultKilledAnywhere(t *testing.T) {
 		ready := make(chan struct{})
 		child, err := harness.Start(h, harness.Command{
 			Program: program, Mode: "crew", Crash: crash,
-			Args: crewArgs{url, r.Uint64(), writers, string(rune('a' + kills/8%26)), reader.Cursor(), true, 0},
+			Args: crewArgs{url, r.Uint64(), writers, string(rune('a' + kills/8%26)), reader.Cursor(), true, 200 * time.Millisecond, 0},
 			Told: func(kind string, data json.RawMessage) {
 				var m oracle.Message
 				switch kind {
@@ -93,7 +93,10 @@ func TestFaultKilledAnywhere(t *testing.T) {
 		}
 	}
 
-	points, kills, until := crashPoints(t), 0, time.Now().Add(*timeFlag)
+	points := slices.DeleteFunc(crashPoints(t), func(name string) bool {
+		return name == "worker.drain.begun" // nothing of a crew fails: see TestFaultWorkersKilled
+	})
+	kills, until := 0, time.Now().Add(*timeFlag)
 	for ; kills < max(leastKills, len(points)) || time.Now().Before(until); kills++ {
 		if kills%2 == 0 && kills/2 < len(points) || r.IntN(2) == 0 {
 			point := points[kills/2%len(points)]

@@ -3,6 +3,7 @@
 package scenario_test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -160,8 +161,9 @@ func (m *team) freeze(first, second *member) (holder, standby *member) {
 	if most := 2*zombieLease + takeOver; took > most {
 		m.Errorf("%v from the stop to the next term, want at most %v", took, most)
 	}
-	at := m.reached()
-	eventually(m.T, "the other worker gets on", func() bool { return m.reached() > at })
+	if at := m.reached(); !soon(m.ctx, 5*time.Second, func() bool { return m.reached() > at }) {
+		m.Errorf("the mark is at %d still: what the frozen worker has locked holds the other one up", at)
+	}
 	if b.XID != "" {
 		var status string
 		if err := m.pool.QueryRow(m.ctx, `SELECT pg_xact_status($1::text::xid8)`, b.XID).Scan(&status); err != nil || status != "aborted" {
@@ -203,6 +205,16 @@ SELECT (SELECT count(*) FROM handled WHERE xmin::text = $1)
 		m.Fatal("no other worker begins")
 	}
 	return first, standby
+}
+
+// soon polls until a condition holds, or time is over.
+func soon(ctx context.Context, within time.Duration, holds func() bool) bool {
+	for until, r := time.Now().Add(within), random(0, 0); !holds(); {
+		if !moment(ctx, r, 20*time.Millisecond) || time.Now().After(until) {
+			return false
+		}
+	}
+	return true
 }
 
 // reached is the least position that a mark of the readers has.

@@ -1,0 +1,222 @@
+package scenario_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sony "github.com/sony/gobreaker/v2"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/internal/oracle"
+	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/projection"
+	"github.com/annals-go/annals/worker"
+	"github.com/annals-go/annals/worker/gobreaker"
+)
+
+// The load of an outage: so many events a second over so many streams.
+const (
+	outageRate    = 10
+	outageStreams = 50
+	outageTime    = 2 * time.Hour
+)
+
+// dependency is what the handler of each event calls.
+type dependency struct {
+	mu      sync.Mutex
+	began   time.Time
+	down    bool
+	err     error
+	most    int         // calls while it is down; then it is up again
+	failed  int         // calls while it was down
+	seconds map[int]int // calls in each second
+}
+
+func (d *dependency) call(ctx context.Context) error {
+	d.mu.Lock()
+	d.seconds[int(time.Since(d.began)/time.Second)]++
+	down := d.down
+	if down {
+		if d.failed++; d.failed > d.most {
+			d.down = false // it has failed the test, which need not take long
+		}
+	}
+	d.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Millisecond):
+	}
+	if down {
+		return d.err
+	}
+	return nil
+}
+
+func (d *dependency) set(down bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.down = down
+}
+
+// peak is the most calls of one second since a time.
+func (d *dependency) peak(since time.Time) (most int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for second, n := range d.seconds {
+		if second >= int(since.Sub(d.began)/time.Second) {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
+// What all handlers depend on is down for two hours, while events come in as ever.
+// Nothing is parked for it, retries add little load, and the recovery is no worse than
+// the catch-up of a new read model. In virtual time.
+func TestFaultLongOutage(t *testing.T) {
+	t.Parallel()
+	down := errors.New("the service is down")
+	for _, c := range []struct {
+		name string
+		err  error
+		opts func() []projection.Option
+	}{
+		{"nobody says what the error means", down, func() []projection.Option { return nil }},
+		{"systemic", worker.Systemic(down), func() []projection.Option { return nil }},
+		{"with a breaker", down, func() []projection.Option {
+			return []projection.Option{projection.WithBreaker(gobreaker.New(sony.Settings{Name: "service", Timeout: 10 * time.Second}))}
+		}},
+		{"with segments", down, func() []projection.Option { return []projection.Option{projection.WithSegments(4)} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { outage(t, c.err, c.opts()) })
+		})
+	}
+}
+
+func outage(t *testing.T, down error, opts []projection.Option) {
+	t.Helper()
+	const normal = int(outageRate * outageTime / time.Second)
+	db := memory.New()
+	d := &dependency{began: time.Now(), err: down, most: normal / 10, seconds: map[int]int{}}
+	var (
+		mu        sync.Mutex
+		all, done []event.ID
+		paused    int
+	)
+	of := func(name string, applied func(worker.Applied)) func(context.Context) error {
+		p := projection.New(name, projection.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
+		hooks := worker.Hooks{Applied: applied, Paused: func(worker.Pause) {
+			mu.Lock()
+			defer mu.Unlock()
+			paused++
+		}}
+		opts := append([]projection.Option{projection.WithLogger(silent), projection.WithHooks(hooks)}, opts...)
+		return func(ctx context.Context) error { return p.Run(ctx, db, opts...) }
+	}
+	run := of("outage", func(a worker.Applied) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range a.Events {
+			done = append(done, e.Metadata.ID)
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var going sync.WaitGroup
+	going.Go(func() {
+		if err := run(ctx); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	r := random(1, 0)
+	feed := func(during time.Duration) {
+		for n := range int(outageRate * during / time.Second) {
+			raw, err := workCodec.Encode(workNote{N: n})
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Metadata.ID = id(r)
+			to := stream(r.Uint64N(outageStreams))
+			to.ID += fmt.Sprint("-", len(all)/(20*outageStreams)) // others from time to time, so that they stay short
+			if _, err := db.Append(ctx, to, eventstore.Any(), raw); err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			all = append(all, raw.Metadata.ID)
+			mu.Unlock()
+			time.Sleep(time.Second / outageRate) //nolint:forbidigo // of the bubble
+		}
+	}
+	parked := func(state worker.State) []worker.Parked {
+		keys, err := db.Parked(ctx, worker.ParkedQuery{Name: "projection/outage", State: state})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	lag := func() oracle.Lag {
+		mu.Lock()
+		defer mu.Unlock()
+		return oracle.Lag{Name: "outage", At: time.Now(), Lag: int64(len(all) - len(done))}
+	}
+
+	feed(10 * time.Minute)
+	d.set(true)
+	feed(outageTime)
+	d.set(false)
+	up := time.Now()
+	if got := parked(worker.Waiting); len(got) > 0 {
+		t.Errorf("%d keys are parked for good, want none: %+v", len(got), got[0])
+	}
+	if d.failed > normal/10 {
+		t.Errorf("%d calls during the outage, want at most %d, a tenth of what there is without", d.failed, normal/10)
+	}
+	if paused == 0 {
+		t.Error("the reader did not say that it pauses")
+	}
+	// A catch-up goes at 200 calls a second, beside 10 that come in.
+	feed(15 * time.Minute)
+	time.Sleep(10 * time.Second) //nolint:forbidigo // as above
+	_, stalled := oracle.Progress(up, 16*time.Minute, lag())
+	account := oracle.Account{Name: "outage", Events: all, Delivered: done}
+	for _, p := range parked("") {
+		t.Errorf("parked is %+v, want nothing", p)
+	}
+	for _, f := range slices.Concat(stalled, oracle.Accounted(account)) {
+		t.Error(f)
+	}
+	recovery := d.peak(up)
+	cancel()
+	going.Wait()
+
+	// The catch-up of a read model that is new, without an outage.
+	began := time.Now().Add(time.Second)
+	time.Sleep(time.Second) //nolint:forbidigo // as above
+	ctx, cancel = context.WithCancel(t.Context())
+	n := 0
+	if err := of("new", func(a worker.Applied) {
+		mu.Lock()
+		defer mu.Unlock()
+		if n += len(a.Events); n >= len(all) {
+			cancel()
+		}
+	})(ctx); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	cancel()
+	catchUp := d.peak(began)
+	if recovery > 2*catchUp {
+		t.Errorf("%d calls in one second of the recovery, want at most twice the %d of a catch-up without an outage", recovery, catchUp)
+	}
+	t.Logf("%d calls in the outage, %.4f of those without; at most %d a second in the recovery, %d in a catch-up; paused %d times",
+		d.failed, float64(d.failed)/float64(normal), recovery, catchUp, paused)
+}
