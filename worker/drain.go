@@ -100,13 +100,13 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if len(page) == 0 {
 		return ErrFenced // somebody has changed what is known here
 	}
-	items, err := s.Store.Items(reading, s.Name, key, 0, drainBatch+1)
+	items, err := s.Store.Items(reading, s.Name, key, -1, drainBatch+1)
 	if err != nil {
 		return err
 	}
 	p := page[0]
-	if before, ours := s.trying[key.Key]; ours && p.Error == begunText {
-		p = before // its end is not known, and yet this process has not ended
+	if before, ours := s.trying[key.Key]; ours {
+		p = p.asBefore(before) // its end is not known, and yet this process has not ended
 	}
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
@@ -166,6 +166,16 @@ func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events 
 
 func isOver(err error) bool {
 	return errors.Is(err, ErrFenced) || errors.Is(err, eventstore.ErrOtherServer) || errors.Is(err, eventstore.ErrOutcomeUnknown)
+}
+
+// asBefore is a parked key without the attempt that has begun since; what people have
+// written stays.
+func (p Parked) asBefore(before Parked) Parked {
+	if p.Error != begunText {
+		return p
+	}
+	before.Owner, before.Note = p.Owner, p.Note
+	return before
 }
 
 // killed notes an attempt that was begun by a process which has ended.

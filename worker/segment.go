@@ -144,7 +144,7 @@ func (s *segment) takeBack(ctx context.Context) error {
 			return err
 		}
 		if len(page) == 1 && page[0].Error == begunText {
-			w.Park, w.Marks[s.part] = append(w.Park, before), m
+			w.Park, w.Marks[s.part] = append(w.Park, page[0].asBefore(before)), m
 		}
 	}
 	if len(w.Marks) == 0 {
