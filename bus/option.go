@@ -2,7 +2,6 @@ package bus
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -29,7 +28,7 @@ func newOptions(opts []Option) (relayOptions, error) {
 	err := o.worker.Validate()
 	switch {
 	case err != nil:
-		return o, fmt.Errorf("option With%w", err)
+		return o, err
 	case o.name == "":
 		return o, errors.New("option WithName: empty")
 	case o.mapper == nil:

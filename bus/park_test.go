@@ -142,6 +142,12 @@ func (p *picky) set(away error, hates string) {
 	p.away, p.hates = away, hates
 }
 
+func (p *picky) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
+}
+
 func (p *picky) Topics(ctx context.Context, names ...string) (map[string]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,13 +197,13 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 				for i := range 30 {
 					appendNotes(t, db, fmt.Sprint("order-", i), 1)
 				}
-				calls := broker.calls
+				calls := broker.count()
 				after(time.Hour)
 				wantParked(t, db)
 				if got := len(positions(t, broker.Broker, "annals.order")); got != n {
 					t.Errorf("%d are published, want %d", got, n)
 				}
-				if tries := broker.calls - calls; tries > 3600/10+100 {
+				if tries := broker.count() - calls; tries > 3600/10+100 {
 					t.Errorf("%d calls in an hour, want about one in 10 s", tries)
 				}
 				broker.set(nil, "")
@@ -283,14 +289,14 @@ func TestOneRelayStandsBy(t *testing.T) {
 			appendNotes(t, db, "order-1", 1)
 			after(time.Minute)
 		}
-		if first.calls != 11 || second.calls != 0 {
-			t.Errorf("%d and %d calls, want the first alone to publish", first.calls, second.calls)
+		if first.count() != 11 || second.count() != 0 {
+			t.Errorf("%d and %d calls, want the first alone to publish", first.count(), second.count())
 		}
 		endFirst()
 		appendNotes(t, db, "order-1", 1)
 		after(12 * time.Second)
-		if second.calls != 1 {
-			t.Errorf("%d calls of the second one, want it to have taken over", second.calls)
+		if second.count() != 1 {
+			t.Errorf("%d calls of the second one, want it to have taken over", second.count())
 		}
 		wantPositions(t, broker, "annals.order", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 		endSecond()

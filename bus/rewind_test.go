@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/worker"
 )
@@ -60,9 +62,13 @@ func TestRewindMendsARelayWhoseMarkWasAltered(t *testing.T) {
 	drain(t, bus.NewRelay(o, broker, silent))
 	notesOf(t, o, "order-1", 2)
 	m := o.marks[""]
-	m.Position = 5
+	l, err := eventstore.ParseLineage(m.Lineage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lineage := append(l, eventstore.Generation{Incarnation: event.NewID(), Since: 2}).String() // as after a rewind
+	m.Position, m.Lineage = 5, lineage
 	o.marks[""] = m
-	lineage := m.Lineage
 	store := &altered{outbox: o}
 	relay := bus.NewRelay(store, broker, silent)
 	if err := relay.Run(ctx); !errors.Is(err, worker.ErrAltered) {

@@ -11,8 +11,9 @@
 //	root.AddCommand(cli.New(cli.WithPool(openPool), cli.WithSchema("orders")))
 //	os.Exit(cli.Execute(ctx, root))
 //
-// Commands: migrate, roles, doctor, rewind, verify, stream ls, stream show, log,
-// export, import, version. Without WithPool the database is the one of
+// Commands: migrate, roles, doctor, status, parked ls, parked show, parked retry,
+// parked discard, parked assign, parked note, parked audit, rewind, verify, stream ls,
+// stream show, log, export, import, version. Without WithPool the database is the one of
 // --database-url, else of the environment variable DATABASE_URL.
 //
 // # Output
@@ -36,7 +37,8 @@
 // # Failure
 //
 // An error is one line, "verb thing: cause". Exit codes: 0 for success, 1 for an
-// error, 2 for a wrong use, such as a flag out of its bounds. A reader that has
+// error, 2 for a wrong use, such as a flag out of its bounds, 3 if status finds a reader
+// that needs somebody. A reader that has
 // closed the pipe, as head does, ends a command quietly.
 //
 // The connection string and its password are in no error and no output; a

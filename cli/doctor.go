@@ -54,7 +54,8 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what breaks promises, or soon will",
 		Long: `Look for what breaks promises, or soon will: settings of the server and the schema, vacuum,
-transactions that keep readers waiting, and readers that were given events which the store has lost, with the
+transactions that keep readers waiting, readers that were given events which the store has lost, or whose marks
+were changed by other means, and those that are paused, lag without a worker, or have something parked, with the
 ways on. The exit code is 1 if anything is found.
 
 --elsewhere is a second database, which keeps checkpoints of readers of this log, in the same --schema.
@@ -79,7 +80,7 @@ even when an attempt succeeds. --role says what the duties of the service are.`,
 				defer done()
 				other = keeper
 			}
-			sections = append(sections, section{"readers", readers(other, relay)})
+			sections = append(sections, section{"readers", readers(other, relay)}, section{"workers", workers(other)})
 			if privileges || len(roles.names) > 0 {
 				sections = append(sections, section{"privileges", func(ctx context.Context, db *postgres.DB) error {
 					var duties []postgres.Role

@@ -35,11 +35,12 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	service, admin := serviceOf(t)
 	got := run(t, service, []string{"doctor", "--privileges"})
-	check(t, got, result{Stdout: "setup       ok\nvacuum      ok\ndelays      ok\nreaders     ok\nprivileges  ok\n"})
+	check(t, got, result{Stdout: "setup       ok\nvacuum      ok\ndelays      ok\nreaders     ok\nworkers     ok\nprivileges  ok\n"})
 	check(t, run(t, service, []string{"doctor", "--output", "json"}), result{Stdout: `{"section":"setup","ok":true}
 {"section":"vacuum","ok":true}
 {"section":"delays","ok":true}
 {"section":"readers","ok":true}
+{"section":"workers","ok":true}
 `})
 	login := strings.SplitN(strings.TrimPrefix(service, "postgres://"), ":", 2)[0]
 	for _, sql := range []string{

@@ -14,6 +14,8 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
+	// exitAttention: the command has done its work, and somebody has to look.
+	exitAttention = 3
 )
 
 // Execute runs the root of cmd with the arguments of the process, or those that
@@ -30,7 +32,7 @@ func Execute(ctx context.Context, cmd *cobra.Command) int {
 }
 
 // ExitCode returns the exit code for an error that a command returned: 0 for
-// nil, 2 for a wrong use, else 1. It is for services that do not use Execute.
+// nil, 2 for a wrong use, 3 for a status that somebody has to look at, else 1. It is for services that do not use Execute.
 func ExitCode(err error) int {
 	var wrong *usageError
 	switch {
@@ -38,6 +40,8 @@ func ExitCode(err error) int {
 		return exitOK
 	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command "): // the second is cobra's own, and has no type
 		return exitUsage
+	case errors.As(err, new(*attentionError)):
+		return exitAttention
 	default:
 		return exitError
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,5 +52,34 @@ func TestGuideToImport(t *testing.T) {
 	}
 	if got, want := log(t, to), log(t, from); ran != 11 || len(got) != 5 || len(want) != 5 {
 		t.Errorf("%d commands left %d events of %d", ran, len(got), len(want))
+	}
+}
+
+// The commands that the guides name are there, with their flags.
+func TestGuidesNameCommandsThatExist(t *testing.T) {
+	t.Parallel()
+	commands := regexp.MustCompile("(?m)(?:`|^    )annals ([a-z][^`\n]*)")
+	for file, least := range map[string]int{"workers.md": 12, "restore.md": 5, "guarantees.md": 3} {
+		guide, err := os.ReadFile("../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := commands.FindAllStringSubmatch(string(guide), -1)
+		if len(found) < least {
+			t.Errorf("%s names %d commands, want at least %d", file, len(found), least)
+		}
+		for _, m := range found {
+			cmd, rest, err := cli.New().Find(strings.Fields(m[1]))
+			if err != nil || !cmd.HasParent() {
+				t.Errorf("%s: annals %s: there is no such command: %v", file, m[1], err)
+				continue
+			}
+			for _, word := range rest {
+				flag, is := strings.CutPrefix(word, "--")
+				if is && cmd.Flags().Lookup(flag) == nil && cmd.InheritedFlags().Lookup(flag) == nil {
+					t.Errorf("%s: annals %s: there is no flag %s", file, m[1], word)
+				}
+			}
+		}
 	}
 }

@@ -39,6 +39,9 @@ func readers(elsewhere *postgres.DB, relay string) func(context.Context, *postgr
 // has; "" if there is no such relay.
 func relayLineage(ctx context.Context, db *postgres.DB, name string) (string, error) {
 	c, err := db.Checkpoint(ctx, relayPrefix+name)
+	if errors.Is(err, worker.ErrAltered) {
+		return "", nil // a finding of its own; nothing can be compared with it
+	}
 	return c[logPart].Lineage, err
 }
 
@@ -50,14 +53,19 @@ func diverged(ctx context.Context, store worker.LogStore, keeper *postgres.DB, l
 		switch {
 		case err != nil:
 			return found, err
-		case m.Part == logPart && m.Server != "" && m.Own() != beside:
+		case m.Altered != nil:
+			found = append(found, m.Altered)
+		case worker.OfLog(m.Part) && m.Server != "" && m.Own() != beside:
 			continue // of another log
-		case m.Part == logPart:
+		case worker.OfLog(m.Part):
 			c, err := store.Checkpoint(ctx, m.Name) // with the server as the store of the log knows it
+			if errors.Is(err, worker.ErrAltered) {
+				continue // another part of it
+			}
 			if err != nil {
 				return found, err
 			}
-			_, err = worker.Resume(ctx, store, m.Name, c[logPart])
+			_, err = worker.Resume(ctx, store, m.Name, c[m.Part])
 			found = append(found, way(m, err))
 		case strings.HasPrefix(m.Name, relayPrefix):
 			continue // a topic, which goes with the relay
@@ -77,7 +85,7 @@ func way(m postgres.StoredMark, err error) error {
 	}
 	what := fmt.Sprintf("%s was given positions %d to %d, which the store does not have or has others at", m.Name, diverged.From, diverged.To)
 	switch {
-	case m.Part != logPart:
+	case !worker.OfLog(m.Part):
 		return fmt.Errorf("%s (part %s): stop it, empty its read model, and run: annals rewind %s", what, m.Part, m.Name)
 	case strings.HasPrefix(m.Name, relayPrefix):
 		return fmt.Errorf("%s: stop it, and run: annals rewind %s --brokers HOST:PORT", what, m.Name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +41,9 @@ its checkpoint, as annals doctor prints it. Stop the reader first.
   annals rewind projection/topics             for one that reads topics; empty its read model before
   annals rewind relay/main --brokers HOST     the relay publishes again what has come in place of the lost events
 
-It is refused if nothing has diverged, unless --force is given. With --elsewhere the checkpoint is in another
+It is refused while a worker has a term of the reader, or if nothing has diverged, unless --force is given. With
+--force it also replaces marks that were not written by a worker, those of the log only --to 0. What was parked
+behind the place is read again, and not parked any more. With --elsewhere the checkpoint is in another
 database than the log.`,
 		Args:         exactArgs(1, "one NAME, such as projection/totals"),
 		SilenceUsage: true,
@@ -54,7 +57,7 @@ database than the log.`,
 	flags.StringSliceVar(&f.brokers, "brokers", nil, "brokers whose topics the relay has filled, such as localhost:9092")
 	flags.StringVar(&f.relay, "relay", "main", "relay that fills the topics which the reader reads")
 	flags.StringSliceVar(&f.parts, "part", nil, "part of a topic that the reader has not begun to read, such as annals.order/0, so that it begins in the present history")
-	flags.BoolVar(&f.force, "force", false, "also if nothing has diverged")
+	flags.BoolVar(&f.force, "force", false, "also if nothing has diverged, a worker seems to run, or a mark was not written by one")
 	return cmd
 }
 
@@ -74,18 +77,24 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 		defer done()
 		store, keeper = worker.Join(db, worker.Store[pgx.Tx](other)), other
 	}
-	marks, err := keeper.Checkpoint(ctx, name)
+	if name, _, err = readerNamed(ctx, keeper, name); err != nil {
+		return err
+	}
+	parts, altered, err := partsOf(ctx, keeper, name)
 	if err != nil {
 		return err
 	}
-	_, readsLog := marks[logPart]
 	var told string
 	relay, isRelay := strings.CutPrefix(name, relayPrefix)
+	readsLog := slices.ContainsFunc(parts, worker.OfLog)
 	switch {
-	case len(marks) == 0 && len(f.parts) == 0:
+	case len(parts) == 0 && len(f.parts) == 0:
 		return fmt.Errorf("rewind %s: there is no such checkpoint", name)
 	case isRelay:
 		told, err = rewindRelay(ctx, store, relay, f)
+		if altered {
+			told = fmt.Sprintf("%s goes on at the beginning of the log, and sends its topics what they lack", name)
+		}
 	case readsLog && !cmd.Flags().Changed("to"):
 		return usage(fmt.Errorf("rewind %s: it reads the log: say with --to to which position", name))
 	case readsLog:
@@ -101,11 +110,27 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 	return err
 }
 
+// partsOf returns the parts of the checkpoint of a reader, and whether one of them was
+// changed by other means.
+func partsOf(ctx context.Context, keeper *postgres.DB, name string) (parts []string, altered bool, err error) {
+	for m, err := range keeper.Marks(ctx) {
+		if err != nil {
+			return nil, false, err
+		}
+		if m.Name == name {
+			parts, altered = append(parts, m.Part), altered || m.Altered != nil
+		}
+	}
+	return parts, altered, nil
+}
+
 // hint adds what to do about a refusal.
 func hint(err error) error {
 	switch {
 	case errors.Is(err, worker.ErrNotDiverged):
 		return fmt.Errorf("%w (--force sets it back all the same)", err)
+	case errors.Is(err, worker.ErrRunning):
+		return fmt.Errorf("%w (--force)", err)
 	case errors.Is(err, worker.ErrFenced):
 		return fmt.Errorf("%w: stop the reader first", err)
 	}

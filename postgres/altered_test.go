@@ -53,7 +53,7 @@ func TestAlteredMarksStopTheReader(t *testing.T) {
 			}
 			var stored int64
 			s.end(s.pool.QueryRow(s.ctx, `SELECT position FROM annals.checkpoints WHERE name = 'totals'`).Scan(&stored))
-			text := fmt.Sprintf(`checkpoint totals: part %q: the mark at position %d was not written by a worker: restore the row, or set the reader back with annals rewind --force`, part, stored)
+			text := fmt.Sprintf(`checkpoint totals: part %q: the mark at position %d was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force`, part, stored)
 			_, err := s.db.Checkpoint(s.ctx, "totals")
 			wantError(t, "Checkpoint", err, worker.ErrAltered, "read checkpoint totals: "+text)
 			err = s.db.Advance(s.ctx, "totals", worker.Term{}, part, func(context.Context, pgx.Tx, worker.Mark) (worker.Write, error) {
@@ -100,7 +100,7 @@ func TestVerifyReportsAlteredMarks(t *testing.T) {
 		found = append(found, fmt.Sprint(f.Fault, " ", f.Name, " ", f.Position, " ", f.Text))
 	}})
 	s.end(err)
-	const text = `: part "p": the mark at position 8 was not written by a worker: restore the row, or set the reader back with annals rewind --force`
+	const text = `: part "p": the mark at position 8 was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force`
 	if diff := cmp.Diff([]string{"altered a 8 checkpoint a" + text, "altered c 8 checkpoint c" + text}, found); diff != "" {
 		t.Errorf("Verify (-want +got):\n%s", diff)
 	}

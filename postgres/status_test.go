@@ -72,7 +72,7 @@ func TestStatus(t *testing.T) {
 	}
 
 	s.exec(`UPDATE annals.checkpoints SET position = 2 WHERE part = ''`)
-	if p := status().Parts[0]; p.Altered == nil || p.Lag != 1 || p.Altered.Error() != `checkpoint totals: part "": the mark at position 2 was not written by a worker: restore the row, or set the reader back with annals rewind --force` {
+	if p := status().Parts[0]; p.Altered == nil || p.Lag != 1 || p.Altered.Error() != `checkpoint totals: part "": the mark at position 2 was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force` {
 		t.Errorf("part %+v, want it altered", p)
 	}
 

@@ -139,7 +139,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		"a checkpoint that was changed": {
 			`UPDATE annals.checkpoints SET digest = '\x00112233445566778899aabbccddeeff', trail = ''`,
 			[]string{
-				`altered -@0 at 90 projection/reader: checkpoint projection/reader: part "": the mark at position 90 was not written by a worker: restore the row, or set the reader back with annals rewind --force`,
+				`altered -@0 at 90 projection/reader: checkpoint projection/reader: part "": the mark at position 90 was not written by a worker: restore the row, or set the reader back to the beginning with annals rewind --force`,
 				"given -@0 at 1 projection/reader: the events at positions 1 to 90 are not what this reader was given",
 			},
 		},

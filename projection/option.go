@@ -2,7 +2,6 @@ package projection
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -29,7 +28,7 @@ func newOptions(opts []Option) (options, error) {
 	err := o.worker.Validate()
 	switch {
 	case err != nil:
-		return o, fmt.Errorf("option With%w", err)
+		return o, err
 	case o.from && o.source == nil:
 		return o, errors.New("option From: the source is nil")
 	case o.from && o.worker.Segments > 1:

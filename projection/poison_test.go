@@ -43,6 +43,65 @@ func (f feed) deliver(d worker.Delivery) error {
 	return <-f.outcomes
 }
 
+// cut is a feed whose connection is lost when a test says so, and comes back when it is
+// said to.
+type cut struct {
+	feed
+	lost chan error
+	away atomic.Bool
+}
+
+func (c *cut) Consume(ctx context.Context, to worker.Sink) error {
+	if c.away.Load() {
+		return errNo
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-c.lost:
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	if err := c.feed.Consume(ctx, to); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// While a source fails the reader says so, and it says when it goes on, with the first
+// delivery.
+func TestFailingSourceIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, source := &ledger{DB: memory.New()}, &cut{feed: newFeed(), lost: make(chan error)}
+		p := l.projection("totals")
+		var told []string
+		end := l.start(t, p, projection.From(source), pauses(&told))
+		if err := source.deliver(parcel(0, record(t, "a", 1))); err != nil {
+			t.Fatal(err)
+		}
+		source.away.Store(true)
+		source.lost <- errors.New("connection is lost")
+		after(time.Hour)
+		if got := l.report(t, p.Name()); got.Paused != "the source fails" || got.Error != "no" {
+			t.Errorf("report %+v, want that the source fails", got)
+		}
+		want(t, told, "paused: the source fails: connection is lost")
+		source.away.Store(false)
+		if err := source.deliver(parcel(1, record(t, "a", 2))); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		want(t, told, "paused: the source fails: connection is lost", "resumed: the source fails")
+		if got := l.report(t, p.Name()); got.Paused != "" {
+			t.Errorf("report %+v, want that it goes on", got)
+		}
+		end()
+	})
+}
+
 // record is an event of another store: its position is its data too.
 func record(t *testing.T, stream string, position int) event.Recorded {
 	t.Helper()
@@ -100,6 +159,9 @@ func TestPoisonOfASource(t *testing.T) {
 		after(time.Minute)
 		want(t, l.effects(t)[4:], "2/0 {2}", "4/0 {4}", "7/0 {7}")
 		l.wantParked(t, p.Name())
+		if len(drained) != 3 {
+			t.Fatalf("drained %v, want three", drained)
+		}
 		if got := drained[0]; got.Metadata.ID != poison.Metadata.ID || got.Metadata.Actor != "ada" || !got.RecordedTime.Equal(poison.RecordedTime) || got.Stream != poison.Stream || got.Version != poison.Version {
 			t.Errorf("drained %+v, want all of %+v", got, poison)
 		}

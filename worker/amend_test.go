@@ -116,7 +116,7 @@ func TestAmenderChangesAndWritesDownWhoAsked(t *testing.T) {
 				db := memory.New()
 				parkedKeys(t, db, worker.Waiting, []int64{9, -7}, "k")
 				want, before := onlyParked(t, db), read(t, db, "reader")[""]
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				if err := c.do(t.Context(), worker.Amender{Store: db, Name: "reader", Actor: "eve@host"}); err != nil {
 					t.Fatal(err)
 				}
@@ -312,7 +312,7 @@ func TestARunningWorkerFollowsAChange(t *testing.T) {
 		if _, err := a.RetryParked(ctx, 0, p.Key); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(r.Lease)
+		<-time.After(r.Lease)
 		synctest.Wait()
 		if p := onlyParked(t, g.db); p.State != worker.Waiting || p.Attempts != 1 || len(p.History) != 2 {
 			t.Errorf("parked %+v, want it tried once more, and waiting again", p)
@@ -320,7 +320,7 @@ func TestARunningWorkerFollowsAChange(t *testing.T) {
 		if err := a.DiscardParked(ctx, p.Key, 2, "spam"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(r.Lease)
+		<-time.After(r.Lease)
 		synctest.Wait()
 		if all := allParked(t, g.db); len(all) != 0 {
 			t.Errorf("parked %+v, want the key drained behind the event that was discarded", all)

@@ -3,14 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/eventstore"
 )
 
 // Consume reads a partitioned source until ctx ends, and returns nil then, after the
@@ -25,6 +21,7 @@ func (r Reader) Consume(ctx context.Context, source Source) error {
 // sink takes what a source delivers.
 type sink struct {
 	*run
+	source  *segment // waits while the source fails, and then nothing is delivered
 	mu      sync.Mutex
 	parts   map[string]*member
 	met     map[string]bool // lineages that deliveries have come with
@@ -41,7 +38,7 @@ type member struct {
 func (w *run) consume(ctx context.Context, source Source) (err error) {
 	w.Health.began(w.Name)
 	defer func() { w.Health.ended(err) }()
-	s := &sink{run: w, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx}
+	s := &sink{run: w, source: &segment{run: w}, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx}
 	var background sync.WaitGroup
 	beside, cancel := context.WithCancel(ctx)
 	background.Go(func() { s.renewAll(beside) })
@@ -51,7 +48,7 @@ func (w *run) consume(ctx context.Context, source Source) (err error) {
 		background.Wait()
 		s.leave(ctx)
 	}()
-	wait := &segment{run: w}
+	defer s.goesOn()
 	for ctx.Err() == nil {
 		err := Guard(func() error { return source.Consume(ctx, s) })
 		switch {
@@ -62,27 +59,22 @@ func (w *run) consume(ctx context.Context, source Source) (err error) {
 		case w.fatal(err):
 			return err
 		}
-		s.mu.Lock()
-		some := s.delivered()
-		s.mu.Unlock()
-		if some && wait.pauses > 0 {
-			wait.resumed(time.Since(wait.paused))
-		}
 		if errors.Is(err, errTermOver) {
-			wait.rest(ctx)
+			s.source.rest(ctx)
 			continue
 		}
-		wait.stand(ctx, "the source fails", err)
+		s.source.stand(ctx, "the source fails", err)
 	}
 	return nil
 }
 
-// delivered reports whether something took effect since it was asked last.
-func (s *sink) delivered() (some bool) {
-	for _, m := range s.parts {
-		some = some || m.seg.fresh.Swap(false)
+// goesOn ends the wait for the source, if there was one.
+func (s *sink) goesOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source.pauses > 0 {
+		s.source.resumed(time.Since(s.source.paused))
 	}
-	return some
 }
 
 // Begin implements Sink: it takes the terms of the parts from whoever had them.
@@ -137,133 +129,6 @@ func (s *sink) open(ctx context.Context, part string, at Mark) error {
 	return m.seg.settle(ctx)
 }
 
-// Deliver implements Sink.
-func (s *sink) Deliver(ctx context.Context, d Delivery) error {
-	m := s.member(d.Part)
-	if m == nil {
-		return Permanent(fmt.Errorf("deliver to %s: part %s was not begun", s.Name, d.Part))
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for {
-		err := s.deliver(ctx, m.seg, d)
-		if err == nil || s.ongoing.Err() != nil || s.fatal(err) {
-			return err
-		}
-		if err := m.seg.recover(s.ongoing, err); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
-	if !seg.begun {
-		c, err := s.Store.Checkpoint(ctx, s.Name)
-		if err != nil {
-			return err
-		}
-		seg.mark = c[d.Part]
-		if err := seg.settle(ctx); err != nil {
-			return err
-		}
-	}
-	if err := s.meet(ctx, d); err != nil {
-		return err
-	}
-	lineage, events, err := seg.mark.Receive(s.Name, d)
-	if err != nil {
-		return err
-	}
-	if lost := len(d.Events) - len(events); lost > 0 {
-		s.Logger.WarnContext(ctx, "left out events of a history that the store has lost", "name", s.Name, "part", d.Part, "events", lost)
-	}
-	after, err := seg.mark.after(s.Name, d)
-	if err != nil {
-		return err
-	}
-	after.Lineage = lineage
-	in := &intake{page: eventstore.Page{Events: behind(seg.mark.Position, events)}}
-	in.mark = func(m Mark, in *intake, lo, hi int) Mark {
-		for _, e := range in.page.Events[lo:hi] {
-			m.Position = max(m.Position, e.Position)
-		}
-		if hi == len(in.page.Events) {
-			after.Position, after.Revision, after.Epoch = m.Position, m.Revision, m.Epoch
-			return after
-		}
-		return m
-	}
-	if err := seg.take(ctx, in); err != nil {
-		return err
-	}
-	if len(in.page.Events) == 0 { // repeats only
-		seg.pauses = max(seg.pauses, 0)
-		if err := seg.save(ctx, Write{Marks: Checkpoint{d.Part: in.mark(seg.mark, in, 0, 0)}}); err != nil {
-			return err
-		}
-	}
-	seg.fresh.Store(true)
-	return nil
-}
-
-// after returns the mark after a delivery, the position aside. The events of a part
-// come in the order of their positions, repeats aside, so a position at or before the
-// mark is a repeat and needs no window of remembered ids.
-func (m Mark) after(name string, d Delivery) (Mark, error) {
-	if m.Of != 0 && m.Of != d.Of {
-		return m, Permanent(&PartsError{Name: name, Part: d.Part, Was: m.Of, Is: d.Of})
-	}
-	offset := int64(0)
-	if m.Source == d.Source {
-		offset = m.Offset
-	}
-	if d.First > offset {
-		return m, Permanent(&GapError{Name: name, Part: d.Part, Want: offset, Got: d.First})
-	}
-	m.Source, m.Offset, m.Of = d.Source, max(offset, d.Next), d.Of
-	return m, nil
-}
-
-// behind returns the events that lie behind the position, each once.
-func behind(at event.Position, events []event.Recorded) []event.Recorded {
-	fresh := make([]event.Recorded, 0, len(events))
-	for _, e := range events {
-		if e.Position > at {
-			fresh = append(fresh, e)
-			at = e.Position
-		}
-	}
-	return fresh
-}
-
-// meet holds a lineage that is new to this run against the marks of all parts of
-// the source: one that was given events which the store has lost, and that
-// nothing comes to any more, would not notice.
-func (s *sink) meet(ctx context.Context, d Delivery) error {
-	s.mu.Lock()
-	known := s.met[d.Lineage]
-	s.mu.Unlock()
-	if known {
-		return nil
-	}
-	c, err := s.Store.Checkpoint(ctx, s.Name)
-	if err != nil {
-		return err
-	}
-	for _, part := range slices.Sorted(maps.Keys(c)) {
-		if c[part].Source != d.Source {
-			continue
-		}
-		if _, _, err := c[part].Receive(s.Name, Delivery{Part: part, Lineage: d.Lineage}); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.met[d.Lineage] = true
-	return nil
-}
-
 // renewAll says that the parts are still worked on, for those who look. It decides
 // nothing: the source does.
 func (s *sink) renewAll(ctx context.Context) {
@@ -273,6 +138,9 @@ func (s *sink) renewAll(ctx context.Context) {
 		for part, m := range s.parts {
 			if !m.seg.hangs(time.Now()) {
 				r.Terms, r.Reports[part] = append(r.Terms, m.seg.term), m.seg.report()
+				if source := s.source.report(); source.Paused != "" {
+					r.Reports[part] = source
+				}
 			}
 		}
 		s.mu.Unlock()
@@ -336,6 +204,9 @@ func (s *sink) leave(ctx context.Context) {
 	defer s.mu.Unlock()
 	var all []*tenure
 	for _, m := range s.parts {
+		m.mu.Lock()
+		m.seg.tidyUp(ctx)
+		m.mu.Unlock()
 		all = append(all, &tenure{term: m.seg.term})
 	}
 	s.resign(ctx, true, all...)

@@ -100,13 +100,13 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if len(page) == 0 {
 		return ErrFenced // somebody has changed what is known here
 	}
-	items, err := s.Store.Items(reading, s.Name, key, 0, drainBatch+1)
+	items, err := s.Store.Items(reading, s.Name, key, -1, drainBatch+1)
 	if err != nil {
 		return err
 	}
 	p := page[0]
-	if before, ours := s.trying[key.Key]; ours && p.Error == begunText {
-		p = before // its end is not known, and yet this process has not ended
+	if before, ours := s.trying[key.Key]; ours {
+		p = p.asBefore(before) // its end is not known, and yet this process has not ended
 	}
 	leave, ok := s.trials.enter(ctx, p.Error == begunText, s.Timeout+grace)
 	if !ok {
@@ -116,6 +116,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}
+	events, err := s.read(reading, items[:min(len(items), drainBatch)])
+	if err != nil && s.classify(err) != ClassPermanent {
+		return err // none was tried
+	}
 	before := p
 	s.trying[key.Key] = before
 	p.Attempts++
@@ -124,7 +128,10 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return err
 	}
 	crash.At("worker.drain.begun")
-	n, err := s.drainSome(ctx, reading, p, items)
+	n := 0
+	if err == nil {
+		n, err = s.drainSome(ctx, p, items, events)
+	}
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, err)
 	}
@@ -141,12 +148,11 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 }
 
 // drainSome applies as many of the first items as go, and returns how many went.
-func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item) (int, error) {
-	events, err := s.read(reading, items[:min(len(items), drainBatch)])
-	n := len(events)
-	for err == nil {
+func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded) (int, error) {
+	for n := len(events); ; {
 		b := s.drainOf(p, items, events[:n])
-		if err = s.apply(ctx, b); err == nil {
+		err := s.apply(ctx, b)
+		if err == nil {
 			s.tally.ok(p.Key.Key)
 			s.worked(ctx, n)
 			return n, nil
@@ -157,15 +163,24 @@ func (s *segment) drainSome(ctx, reading context.Context, p Parked, items []Item
 			fewer = failed.Index
 		}
 		if s.classify(err) == ClassSystemic || isOver(err) || n == 1 || fewer < 1 || fewer >= n {
-			break
+			return 0, err
 		}
-		n, err = fewer, nil
+		n = fewer
 	}
-	return 0, err
 }
 
 func isOver(err error) bool {
 	return errors.Is(err, ErrFenced) || errors.Is(err, eventstore.ErrOtherServer) || errors.Is(err, eventstore.ErrOutcomeUnknown)
+}
+
+// asBefore is a parked key without the attempt that has begun since; what people have
+// written stays.
+func (p Parked) asBefore(before Parked) Parked {
+	if p.Error != begunText {
+		return p
+	}
+	before.Owner, before.Note = p.Owner, p.Note
+	return before
 }
 
 // killed notes an attempt that was begun by a process which has ended.

@@ -13,10 +13,6 @@ import (
 	"github.com/annals-go/annals/eventstore"
 )
 
-// ErrUnsure says that a worker does not know whether its term still runs, so it waits
-// until it does.
-var ErrUnsure = errors.New("term is not certain")
-
 // failed decides what becomes of events that have failed: at is the index of the one
 // whose fault it is, -1 if that is not known. After it the take goes on, with fewer
 // events, or with a key parked, or after a pause. An error ends the take.
@@ -95,38 +91,6 @@ func (s *segment) givenUp(err error) bool {
 // looksAround reports whether this try, in a pause because most keys fail, is one of
 // the rare ones that see how all of them do; the others end with the first failure.
 func (s *segment) looksAround() bool { return s.pauses&(s.pauses-1) == 0 || s.pauses%32 == 0 }
-
-// stopAt waits, or returns the error after enough attempts.
-func (s *segment) stopAt(ctx context.Context, e event.Recorded, class Class, err error) error {
-	if class == ClassPermanent {
-		return Permanent(err)
-	}
-	if s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
-	}
-	s.stand(ctx, "an event fails: "+e.String(), err)
-	return nil
-}
-
-// outage waits for what is not the fault of an event, and has the take begin again:
-// nothing is parked for it.
-func (s *segment) outage(ctx context.Context, most bool, err error) error {
-	why := "it is no event's fault"
-	switch {
-	case most:
-		why = "most keys fail"
-	case errors.Is(err, ErrOpen):
-		why = "the breaker is open"
-	}
-	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Halt(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, blamed(err)))
-	}
-	s.tally.reset()
-	s.failing = most
-	s.stand(ctx, why, err)
-	s.size = max(1, min(s.size, s.most/16))
-	return errAgain
-}
 
 // hold has the key of an event parked with the next batch.
 func (s *segment) hold(in *intake, e event.Recorded, class Class, err error) {

@@ -119,8 +119,8 @@ type ParkedQuery struct {
 type Parking interface {
 	// Parked returns parked keys in the order of part and key.
 	Parked(ctx context.Context, q ParkedQuery) ([]Parked, error)
-	// Items returns what is held aside of a key, in order, behind a Seq; at most limit,
-	// which is 1000 if it is 0.
+	// Items returns what is held aside of a key, in order, behind a Seq (-1: from the
+	// first one on); at most limit, which is 1000 if it is 0.
 	Items(ctx context.Context, name string, key Key, after int64, limit int) ([]Item, error)
 	// Audits returns what was asked for of a reader, newest first, before a time (zero:
 	// up to now); at most limit, which is 1000 if it is 0.

@@ -122,27 +122,27 @@ func (r Reader) OrDefaults() Reader {
 	return r
 }
 
-// Validate returns an error that begins with the name of the field that is out of
-// range, which a zero is here: see OrDefaults.
+// Validate returns an error if a field is out of range, which a zero is here: see
+// OrDefaults. It names the option With... of projections and relays that sets it.
 func (r Reader) Validate() error {
 	switch {
 	case r.Segments < 1 || r.Segments > MaxSegments:
-		return fmt.Errorf("Segments: %d: want 1 to %d", r.Segments, MaxSegments)
+		return fmt.Errorf("option WithSegments: %d: want 1 to %d", r.Segments, MaxSegments)
 	case r.Key == nil:
-		return errors.New("Key: the function is nil")
+		return errors.New("option WithKey: the function is nil")
 	case r.Batch < 1 || r.Batch > MaxBatch:
-		return fmt.Errorf("Batch: %d: want 1 to %d", r.Batch, MaxBatch)
+		return fmt.Errorf("option WithBatch: %d: want 1 to %d", r.Batch, MaxBatch)
 	case r.Timeout < MinTimeout:
-		return fmt.Errorf("Timeout: %v: want at least %v", r.Timeout, MinTimeout)
+		return fmt.Errorf("option WithTimeout: %v: want at least %v", r.Timeout, MinTimeout)
 	case r.Lease < MinLease:
-		return fmt.Errorf("Lease: %v: want at least %v", r.Lease, MinLease)
+		return fmt.Errorf("option WithLease: %v: want at least %v", r.Lease, MinLease)
 	case r.Logger == nil:
-		return errors.New("Logger: the logger is nil")
+		return errors.New("option WithLogger: the logger is nil")
 	case r.Version == "":
-		return errors.New("Version: empty")
+		return errors.New("option WithVersion: empty")
 	}
 	if err := r.Retry.Validate(); err != nil {
-		return fmt.Errorf("Retry: %w", err)
+		return fmt.Errorf("option WithRetry: %w", err)
 	}
 	return nil
 }

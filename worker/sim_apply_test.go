@@ -24,8 +24,7 @@ const (
 	poisonHangs // until the context ends
 	poisonDeaf  // long after the context has ended
 	poisonKills
-	poisonStorm // an error that says it is nobody's fault
-	poisonKinds
+	poisonStorm // an error that says it is nobody's fault; the last kind
 )
 
 func (k poisonKind) String() string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
@@ -107,6 +108,7 @@ func (m *simModel) wroteLocked(w *simWorld, t worker.Term, write worker.Write) {
 	if t != (worker.Term{}) && t.Epoch != m.epochs[t.Segment] {
 		w.violatedLocked("a write of epoch %d of segment %q after epoch %d had begun", t.Epoch, t.Segment, m.epochs[t.Segment])
 	}
+	w.turns, w.since = 0, time.Now()
 	for part, mark := range write.Marks {
 		if w.trace != nil {
 			w.traceLocked("mark", part, t.Epoch, mark.Position, mark.Claim, len(write.Park), len(write.Done))
@@ -148,7 +150,10 @@ func (m *simModel) mayWaitLocked(w *simWorld, p worker.Parked) {
 			return
 		}
 	}
-	if m.hits[p.Key]+m.outages >= w.retry.Attempts || m.deaths[p.Part] >= w.retry.Kills {
+	if w.relay && k.next > 0 && k.events[k.next-1].poisoned {
+		return // it was published at last, and its mark not stored
+	}
+	if m.hits[p.Key]+m.outages+m.deaths[p.Part] >= min(w.retry.Attempts, w.retry.Kills) {
 		return
 	}
 	w.violatedLocked("%v waits though its first event is innocent, after %d hits, %d outages and %d deaths: %s", p.Key, m.hits[p.Key], m.outages, m.deaths[p.Part], p.Error)

@@ -71,6 +71,12 @@ func (w *simWorker) step(ctx context.Context, what string, share float64, store 
 		w.dead = true
 		return errDead
 	}
+	if now := time.Now(); now.Sub(w.since) > 3*time.Second {
+		w.turns, w.since = 0, now
+	}
+	if w.turns++; w.turns == 1500 {
+		w.violatedLocked("%d calls in %v, and nothing was done", w.turns, time.Since(w.since))
+	}
 	d := time.Duration(10_000 + a.IntN(2_000_000))
 	fails, unknown := a.Float64() < share, a.IntN(2) == 0
 	if !w.calm {

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 300, "how many seeds TestSimulation runs, from -sim.from on")
+	simSeeds = flag.Int("sim.seeds", 600, "how many seeds TestSimulation runs, from -sim.from on")
 	simFrom  = flag.Uint64("sim.from", 1, "the first seed")
 	simSeed  = flag.Uint64("sim.seed", 0, "the only seed, with its trace; 0: many")
 )

@@ -70,7 +70,7 @@ func planOf(seed uint64) simPlan {
 		p.segments = 1
 	}
 	p.chaos = time.Duration(2+r.IntN(8)) * p.lease
-	for k := range poisonKinds {
+	for k := range poisonStorm + 1 {
 		if on(.3) {
 			p.poison = append(p.poison, k)
 		}
@@ -96,6 +96,8 @@ type simWorld struct {
 	outage outage
 	actors map[int]*simActor
 	ops    int
+	turns  int              // calls since the last write, or the time below
+	since  time.Time        // whichever was later
 	trace  *strings.Builder // nil: not kept
 	errs   []string         // what was violated
 	model  simModel
@@ -179,10 +181,10 @@ func (w *simWorld) traceLocked(who, what string, args ...any) {
 
 // outage is a time in which much fails at once.
 type outage struct {
-	until       time.Time
-	store, app  bool // what fails
-	silent      bool // it does not answer
-	marked, all bool
+	until      time.Time
+	store, app bool // what fails
+	silent     bool // it does not answer
+	marked     bool
 }
 
 func (w *simWorld) outLocked(now time.Time) *outage {

@@ -48,6 +48,7 @@ type PartStatus struct {
 	Oldest            time.Duration
 
 	// Seat is that of the segment with the name of the part; nil: it never had a term.
+	// A relay has one seat, that of the part "", for all of its parts.
 	Seat *Seat
 }
 

@@ -184,6 +184,9 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		return -1, errMostFail
 	}
 	if err := s.apply(ctx, b); err != nil {
+		if len(index) == 0 && !halts(err) {
+			return -1, Systemic(err) // there was none whose fault it could be
+		}
 		var failed *EventError
 		if errors.As(err, &failed) && failed.Index >= 0 && failed.Index < len(index) {
 			return index[failed.Index], err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -118,7 +119,8 @@ func (p *pipeline) start(ctx context.Context, group *errgroup.Group) {
 }
 
 // await returns when the relay has published all that is in the log now, and
-// the projection has applied all that is in the topics.
+// the projection has applied all that is in the topics. The error matches
+// worker.ErrParked if they cannot.
 func (p *pipeline) await(ctx context.Context) error {
 	head, err := p.db.Head(ctx)
 	if err != nil {
@@ -136,8 +138,14 @@ func (p *pipeline) await(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if lag, err := kafka.Lag(ctx, p.client, applied, topics...); err != nil || lag == 0 {
+			lag, err := kafka.Lag(ctx, p.client, applied, topics...)
+			if err != nil {
 				return err
+			}
+			if lag == 0 {
+				if done, err := p.unparked(ctx); done || err != nil {
+					return err
+				}
 			}
 		}
 		select {
@@ -146,6 +154,25 @@ func (p *pipeline) await(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// unparked reports whether nothing is parked any more. What waits for somebody to
+// decide is an error: the report would lack it.
+func (p *pipeline) unparked(ctx context.Context) (bool, error) {
+	done := true
+	for _, name := range []string{p.relay.Name(), p.sales.Name()} {
+		all, err := p.db.Parked(ctx, worker.ParkedQuery{Name: name})
+		if err != nil {
+			return false, err
+		}
+		for _, parked := range all {
+			if parked.State == worker.Waiting {
+				return false, &worker.ParkedError{Name: name, Keys: len(all), Err: errors.New(parked.Error)}
+			}
+			done = false
+		}
+	}
+	return done, nil
 }
 
 // published reports whether every mark of the relay, that of each topic too, has
