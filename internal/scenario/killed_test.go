@@ -100,7 +100,11 @@ func TestFaultKilledAnywhere(t *testing.T) {
 	for ; kills < max(leastKills, len(points)) || time.Now().Before(until); kills++ {
 		if kills%2 == 0 && kills/2 < len(points) || r.IntN(2) == 0 {
 			point := points[kills/2%len(points)]
-			child, _ := start(kills, 8, point+":"+string(rune('1'+r.IntN(9))))
+			times := 9
+			if strings.HasPrefix(point, "worker.") {
+				times = 2 // once for each of its two workers
+			}
+			child, _ := start(kills, 8, point+":"+string(rune('1'+r.IntN(times))))
 			ended := make(chan error, 1)
 			go func() { ended <- child.Wait() }()
 			select {
