@@ -108,6 +108,11 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	if before, ours := s.trying[key.Key]; ours {
 		p = p.asBefore(before) // its end is not known, and yet this process has not ended
 	}
+	leave, ok := s.trials.enter(ctx, p.Error == begunText, s.Timeout+grace)
+	if !ok {
+		return ctx.Err()
+	}
+	defer leave()
 	if s.killed(&p); p.State != Retrying {
 		return s.put(ctx, h, p)
 	}

@@ -35,6 +35,7 @@ type run struct {
 	stores Classifier      // the store, if it is one
 	pages  *pages
 	budget *budget // of retries, shared by the segments
+	trials trials
 	mu     sync.Mutex
 	at     map[string]event.Position // how far segments are known to be; under mu
 	kick   chan struct{}             // makes the crew look around at once

@@ -48,11 +48,10 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		} else if in.alone == lo {
 			hi = lo + 1
 		}
-		hi, err := s.claim(ctx, in, lo, hi)
-		if err != nil {
+		hi, at, err := s.attempt(ctx, in, lo, hi)
+		if at == unclaimed {
 			return err
 		}
-		at, err := s.try(ctx, in, lo, hi)
 		if errors.Is(err, errMostFail) {
 			return s.outage(ctx, true, in.last)
 		}
@@ -66,6 +65,24 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		}
 	}
 	return nil
+}
+
+// unclaimed is the index that attempt returns for events that were not tried.
+const unclaimed = -2
+
+// attempt claims and tries the events lo to hi, or fewer, and returns how many.
+func (s *segment) attempt(ctx context.Context, in *intake, lo, hi int) (upTo, at int, err error) {
+	alone := s.suspect.Events > 0 && s.suspect.Events < 32 && in.page.Events[lo].Position <= s.suspect.To
+	leave, ok := s.trials.enter(ctx, alone, s.Timeout+grace)
+	if !ok {
+		return hi, unclaimed, ctx.Err()
+	}
+	defer leave()
+	if hi, err = s.claim(ctx, in, lo, hi); err != nil {
+		return hi, unclaimed, err
+	}
+	at, err = s.try(ctx, in, lo, hi)
+	return hi, at, err
 }
 
 // claim says, before they are applied, which events a worker begins with: the first

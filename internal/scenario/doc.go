@@ -13,6 +13,10 @@
 // takes about half a minute for them. Its disk fails only where strace is
 // installed and may trace.
 //
+// TestFaultWorkersKilled kills about one process a second, and at least as many as
+// -scenario.kills says, such as 500. TestFaultLongOutage needs no time but that of the
+// processor: its two hours are virtual.
+//
 // A scenario takes about -scenario.time; from a minute on, a few transactions
 // stay open for up to 30 s.
 // The seed fixes what each writer does, step by step, and is logged, so that a

@@ -36,6 +36,7 @@ type dependency struct {
 	err     error
 	most    int         // calls while it is down; then it is up again
 	failed  int         // calls while it was down
+	asked   int         // how often a breaker was asked while it was down
 	seconds map[int]int // calls in each second
 }
 
@@ -58,6 +59,23 @@ func (d *dependency) call(ctx context.Context) error {
 		return d.err
 	}
 	return nil
+}
+
+// asking is a breaker that counts how often it is asked.
+type asking struct {
+	worker.Breaker
+	of *dependency
+}
+
+func (a asking) Allow() (done func(error), err error) {
+	a.of.mu.Lock()
+	if a.of.down {
+		if a.of.asked++; a.of.asked > a.of.most {
+			a.of.down = false
+		}
+	}
+	a.of.mu.Unlock()
+	return a.Breaker.Allow()
 }
 
 func (d *dependency) set(down bool) {
@@ -87,23 +105,23 @@ func TestFaultLongOutage(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		err  error
-		opts func() []projection.Option
+		opts func(*dependency) []projection.Option
 	}{
-		{"nobody says what the error means", down, func() []projection.Option { return nil }},
-		{"systemic", worker.Systemic(down), func() []projection.Option { return nil }},
-		{"with a breaker", down, func() []projection.Option {
-			return []projection.Option{projection.WithBreaker(gobreaker.New(sony.Settings{Name: "service", Timeout: 10 * time.Second}))}
+		{"nobody says what the error means", down, func(*dependency) []projection.Option { return nil }},
+		{"systemic", worker.Systemic(down), func(*dependency) []projection.Option { return nil }},
+		{"with a breaker", down, func(d *dependency) []projection.Option {
+			return []projection.Option{projection.WithBreaker(asking{gobreaker.New(sony.Settings{Name: "service", Timeout: 10 * time.Second}), d})}
 		}},
-		{"with segments", down, func() []projection.Option { return []projection.Option{projection.WithSegments(4)} }},
+		{"with segments", down, func(*dependency) []projection.Option { return []projection.Option{projection.WithSegments(4)} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { outage(t, c.err, c.opts()) })
+			synctest.Test(t, func(t *testing.T) { outage(t, c.err, c.opts) })
 		})
 	}
 }
 
-func outage(t *testing.T, down error, opts []projection.Option) {
+func outage(t *testing.T, down error, more func(*dependency) []projection.Option) {
 	t.Helper()
 	const normal = int(outageRate * outageTime / time.Second)
 	db := memory.New()
@@ -120,7 +138,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 			defer mu.Unlock()
 			paused++
 		}}
-		opts := append([]projection.Option{projection.WithLogger(silent), projection.WithHooks(hooks)}, opts...)
+		opts := append([]projection.Option{projection.WithLogger(silent), projection.WithHooks(hooks)}, more(d)...)
 		return func(ctx context.Context) error { return p.Run(ctx, db, opts...) }
 	}
 	run := of("outage", func(a worker.Applied) {
@@ -153,7 +171,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 			mu.Lock()
 			all = append(all, raw.Metadata.ID)
 			mu.Unlock()
-			time.Sleep(time.Second / outageRate) //nolint:forbidigo // of the bubble
+			<-time.After(time.Second / outageRate)
 		}
 	}
 	parked := func(state worker.State) []worker.Parked {
@@ -180,12 +198,15 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 	if d.failed > normal/10 {
 		t.Errorf("%d calls during the outage, want at most %d, a tenth of what there is without", d.failed, normal/10)
 	}
+	if d.asked > normal/10 {
+		t.Errorf("the breaker was asked %d times during the outage, want at most %d", d.asked, normal/10)
+	}
 	if paused == 0 {
 		t.Error("the reader did not say that it pauses")
 	}
 	// A catch-up goes at 200 calls a second, beside 10 that come in.
 	feed(15 * time.Minute)
-	time.Sleep(10 * time.Second) //nolint:forbidigo // as above
+	<-time.After(10 * time.Second)
 	_, stalled := oracle.Progress(up, 16*time.Minute, lag())
 	account := oracle.Account{Name: "outage", Events: all, Delivered: done}
 	for _, p := range parked("") {
@@ -200,7 +221,7 @@ func outage(t *testing.T, down error, opts []projection.Option) {
 
 	// The catch-up of a read model that is new, without an outage.
 	began := time.Now().Add(time.Second)
-	time.Sleep(time.Second) //nolint:forbidigo // as above
+	<-time.After(time.Second)
 	ctx, cancel = context.WithCancel(t.Context())
 	n := 0
 	if err := of("new", func(a worker.Applied) {

@@ -26,7 +26,7 @@ var killsFlag = flag.Int("scenario.kills", 20, "how many processes TestFaultWork
 func TestFaultWorkersKilled(t *testing.T) {
 	t.Parallel()
 	d := *timeFlag
-	m := newTeam(t, d+time.Duration(*killsFlag)*time.Second, workerArgs{Segments: 4, Batch: 50, Lease: 500 * time.Millisecond, Projection: true, Relay: true})
+	m := newTeam(t, d+time.Duration(*killsFlag)*2*time.Second, workerArgs{Segments: 4, Batch: 50, Lease: 500 * time.Millisecond, Projection: true, Relay: true})
 	childProgram(t) // before the time runs
 	stopFeeding, stopLooking := m.feed(3, 15*time.Millisecond, 10), m.accounted()
 	k := &killer{team: m, until: time.Now().Add(d), least: *killsFlag, passed: map[string]int{}}
@@ -111,10 +111,10 @@ func (k *killer) kill(r *rand.Rand) {
 
 // passes starts a member and kills it, and reports whether it has ended at the point.
 func (k *killer) passes(r *rand.Rand, point string) bool {
-	most := time.Second
+	most := 700 * time.Millisecond
 	at := ""
 	if point != "" {
-		at, most = fmt.Sprint(point, ":", 1+r.IntN(9)), 4*time.Second
+		at, most = fmt.Sprint(point, ":", 1+r.IntN(9)), 2*time.Second
 	}
 	p := k.start(at)
 	if !p.wait("ready", nil) {
