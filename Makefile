@@ -97,6 +97,14 @@ bench: ## measure Annals beside statements by hand (BENCHFLAGS=-list names the w
 model: ## check the model of the log's order with spin: the right design holds, broken ones do not
 	@./postgres/model/run.sh
 
+# How many worlds make simulate runs, and from which seed on.
+SEEDS ?= 20000
+FROM ?= 1
+
+.PHONY: simulate
+simulate: ## run readers in simulated worlds where much fails (SEEDS=20000 FROM=1)
+	$(GO) test -count=1 -run '^TestSimulation$$' -timeout 2h ./worker -sim.seeds=$(SEEDS) -sim.from=$(FROM)
+
 .PHONY: lint
 lint: fmt-check ## vet and golangci-lint, with the version pinned in tools/go.mod
 	$(GO) vet ./...

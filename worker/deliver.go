@@ -26,7 +26,7 @@ func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 		if err == nil || s.ongoing.Err() != nil || s.fatal(err) {
 			return err
 		}
-		if err := m.seg.recover(s.ongoing, err); err != nil {
+		if err := m.seg.recover(s.ongoing, err); err != nil { //nolint:contextcheck // that of Consume: see there
 			return err
 		}
 	}

@@ -57,12 +57,12 @@ func TestAParkedEventThatCannotBeReadIsNotTried(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if p := onlyParked(t, g.db); p.State != worker.Retrying || p.Attempts != 1 || log.refused < 5 {
 			t.Errorf("parked %+v after %d reads were refused, want one attempt", p, log.refused)
 		}
 		log.refuse = false
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if diff := cmp.Diff([]event.Position{2, 1}, g.applied); diff != "" {
 			t.Errorf("applied (-want +got):\n%s", diff)
 		}
@@ -85,7 +85,7 @@ func TestAnIdleReaderWaitsForTheBudget(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if most := 60 * 60; log.reads > most {
 			t.Errorf("%d reads in an hour, want at most one a second", log.reads)
 		}

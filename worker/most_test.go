@@ -57,7 +57,7 @@ func (c *crowd) run(t *testing.T, d time.Duration) (stop func()) {
 	r.Hooks.Paused = func(p worker.Pause) { c.paused = append(c.paused, p.Why) }
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	time.Sleep(d)
+	<-time.After(d)
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -123,7 +123,7 @@ func TestMostKeysFail(t *testing.T) {
 					t.Errorf("%d calls in two hours", c.calls)
 				}
 				down = false
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				c.want(t, 0, 200)
 				stop()
 			})
@@ -143,7 +143,7 @@ func TestMostKeysFailForGood(t *testing.T) {
 		})
 		stop := c.run(t, time.Second)
 		c.want(t, 0, 0)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		c.want(t, 80, 40)
 		stop()
 	})

@@ -15,7 +15,7 @@ func (s *segment) recover(ctx context.Context, err error) error {
 	s.begun = false
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // it ends as it was told to
 	case errors.Is(err, errTermOver):
 		return err
 	case errors.Is(err, errAgain):

@@ -111,7 +111,7 @@ func (w *run) arrived(ctx context.Context, have map[string]*tenure) (bool, error
 		if w.fatal(err) {
 			return false, err
 		}
-		return false, nil //nolint:nilerr // it is looked at again
+		return false, nil
 	}
 	for _, name := range SegmentNames(w.Segments) {
 		w.mu.Lock()
@@ -130,12 +130,24 @@ func (w *run) unparked(ctx context.Context) (bool, error) {
 	if err != nil || len(all) > 0 {
 		return false, nil //nolint:nilerr // it is looked at again
 	}
-	all, err = w.Store.Parked(ctx, ParkedQuery{Name: w.Name, Limit: MaxParked})
-	if err != nil {
-		return false, nil //nolint:nilerr // it is looked at again
+	parked := &ParkedError{Name: w.Name}
+	q := ParkedQuery{Name: w.Name, Limit: parkedPage}
+	for {
+		page, err := w.Store.Parked(ctx, q)
+		switch {
+		case err != nil:
+			return false, nil //nolint:nilerr // it is looked at again
+		case parked.Keys == 0 && len(page) == 0:
+			return true, nil
+		case parked.Keys == 0:
+			parked.Err = errors.New(page[0].Error)
+		}
+		if parked.Keys += len(page); len(page) < q.Limit {
+			return true, parked
+		}
+		q.After = page[len(page)-1].Key
 	}
-	if len(all) == 0 {
-		return true, nil
-	}
-	return true, &ParkedError{Name: w.Name, Keys: len(all), Err: errors.New(all[0].Error)}
 }
+
+// parkedPage is how many parked keys are read at a time: each can take some 14 KiB.
+const parkedPage = 200

@@ -64,7 +64,7 @@ func TestSealHoldsEveryField(t *testing.T) {
 		if len(seals) < 30 {
 			t.Errorf("%d seals, want one for each field", len(seals))
 		}
-		if Seal("totals", "p", m) != Seal("totals", "p", m) {
+		if again := m; Seal("totals", "p", again) != Seal("totals", "p", m) {
 			t.Error("the same mark has two seals")
 		}
 	}

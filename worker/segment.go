@@ -91,7 +91,7 @@ func (s *segment) begin(ctx context.Context) error {
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
 	all := map[string]*held{}
-	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: 200}
+	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: parkedPage}
 	for {
 		page, err := s.Store.Parked(ctx, q)
 		if err != nil {
