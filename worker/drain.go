@@ -194,7 +194,7 @@ func (s *segment) killed(p *Parked) {
 	}
 	s.note(p, ClassTransient, errors.New(killedText), time.Now())
 	kills := 0
-	for i := len(p.History); i > 0 && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
+	for i := len(p.History); i > max(0, len(p.History)-p.Attempts) && strings.HasPrefix(p.History[i-1].Error, killedText); i-- {
 		kills++
 	}
 	p.State = Retrying // however many attempts there were: this one may have gone well

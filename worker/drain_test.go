@@ -105,7 +105,7 @@ func TestAnAttemptWithoutAnEndIsACrash(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &target{db: filled(t, 1)}
 			p := worker.Parked{
-				Key: worker.Key{Key: "order-1"}, State: worker.Retrying, Since: time.Now(), Next: time.Now(), Attempts: 1,
+				Key: worker.Key{Key: "order-1"}, State: worker.Retrying, Since: time.Now(), Next: time.Now(), Attempts: 1 + kills,
 				Error: "the attempt has begun, and nothing is known of its end",
 			}
 			for range kills {
