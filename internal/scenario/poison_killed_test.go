@@ -74,7 +74,10 @@ func TestFaultPoisonKilled(t *testing.T) {
 	}
 	// It drains, a hundred at a time, and switches back: each of these is tried, and
 	// killed before its write, in it, and after it.
-	points := []string{"worker.drain.begun", "projection.handled", "postgres.advance.saved", "postgres.advance.committed"}
+	points := []string{
+		"worker.drain.begun", "postgres.advance.committed", "projection.handled", "postgres.advance.committed",
+		"postgres.advance.saved", "postgres.advance.committed",
+	}
 	held := []int{}
 	for n := 0; len(m.parked()) > 0 && n < 60; n++ {
 		retry()
