@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,7 @@ func (c *crowd) run(t *testing.T, d time.Duration) (stop func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	<-time.After(d)
+	synctest.Wait()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -107,9 +109,9 @@ func TestMostKeysFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				down := true
+				var mended atomic.Bool
 				c := newCrowd(t, func(n int) error {
-					if down && n < share {
+					if !mended.Load() && n < share {
 						return errWork
 					}
 					return nil
@@ -122,8 +124,9 @@ func TestMostKeysFail(t *testing.T) {
 				if c.calls > 4000 { // one in ten seconds, and all that a few looks around take
 					t.Errorf("%d calls in two hours", c.calls)
 				}
-				down = false
+				mended.Store(true)
 				<-time.After(time.Minute)
+				synctest.Wait()
 				c.want(t, 0, 200)
 				stop()
 			})
@@ -144,6 +147,7 @@ func TestMostKeysFailForGood(t *testing.T) {
 		stop := c.run(t, time.Second)
 		c.want(t, 0, 0)
 		<-time.After(time.Hour)
+		synctest.Wait()
 		c.want(t, 80, 40)
 		stop()
 	})
