@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +19,14 @@ import (
 // moody is a log that counts its reads, and refuses those of single events.
 type moody struct {
 	eventstore.Log
-	refuse  bool
-	reads   int
-	refused int
+	refuse         atomic.Bool
+	reads, refused atomic.Int64
 }
 
 func (m *moody) ReadLog(ctx context.Context, q eventstore.LogQuery) (eventstore.Page, error) {
-	m.reads++
-	if m.refuse && q.Limit == 1 {
-		m.refused++
+	m.reads.Add(1)
+	if m.refuse.Load() && q.Limit == 1 {
+		m.refused.Add(1)
 		return eventstore.Page{After: q.After, Next: q.After}, errAway
 	}
 	return m.Log.ReadLog(ctx, q)
@@ -51,24 +51,25 @@ func TestAParkedEventThatCannotBeReadIsNotTried(t *testing.T) {
 		g := &target{db: memory.New(), fail: failingFor(1)}
 		note(t, g.db, "1", 0)
 		note(t, g.db, "2", 0)
-		log := &moody{Log: g.db, refuse: true}
+		log := &moody{Log: g.db}
+		log.refuse.Store(true)
 		r := g.reader()
 		r.Log = log
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
 		<-time.After(10 * time.Minute)
-		if p := onlyParked(t, g.db); p.State != worker.Retrying || p.Attempts != 1 || log.refused < 5 {
-			t.Errorf("parked %+v after %d reads were refused, want one attempt", p, log.refused)
+		if p := onlyParked(t, g.db); p.State != worker.Retrying || p.Attempts != 1 || log.refused.Load() < 5 {
+			t.Errorf("parked %+v after %d reads were refused, want one attempt", p, log.refused.Load())
 		}
-		log.refuse = false
+		log.refuse.Store(false)
 		<-time.After(time.Minute)
-		if diff := cmp.Diff([]event.Position{2, 1}, g.applied); diff != "" {
-			t.Errorf("applied (-want +got):\n%s", diff)
-		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run = %v, want nil", err)
+		}
+		if diff := cmp.Diff([]event.Position{2, 1}, g.applied); diff != "" {
+			t.Errorf("applied (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -86,8 +87,8 @@ func TestAnIdleReaderWaitsForTheBudget(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(ctx) }()
 		<-time.After(time.Hour)
-		if most := 60 * 60; log.reads > most {
-			t.Errorf("%d reads in an hour, want at most one a second", log.reads)
+		if most := int64(60 * 60); log.reads.Load() > most {
+			t.Errorf("%d reads in an hour, want at most one a second", log.reads.Load())
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -20,7 +20,7 @@ type crowd struct {
 	*target
 	failing func(stream string) error
 	paused  []string
-	calls   int
+	calls   atomic.Int64
 }
 
 func newCrowd(t *testing.T, failing func(n int) error) *crowd {
@@ -40,7 +40,7 @@ func newCrowd(t *testing.T, failing func(n int) error) *crowd {
 	}
 	c.fail = func(b worker.Batch) error {
 		for i, e := range b.Events {
-			c.calls++
+			c.calls.Add(1)
 			if err := c.failing(e.Stream.ID); err != nil {
 				return &worker.EventError{Index: i, Err: err}
 			}
@@ -71,6 +71,8 @@ func (c *crowd) run(t *testing.T, d time.Duration) (stop func()) {
 func (c *crowd) want(t *testing.T, parked, applied int) {
 	t.Helper()
 	all, err := c.db.Parked(t.Context(), worker.ParkedQuery{Name: "reader"})
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err != nil || len(all) != parked || len(c.applied) != applied {
 		t.Errorf("%d keys parked, %v, and %d events applied, want %d and %d", len(all), err, len(c.applied), parked, applied)
 	}
@@ -121,8 +123,8 @@ func TestMostKeysFail(t *testing.T) {
 				if len(c.paused) != 1 || c.paused[0] != "most keys fail" {
 					t.Errorf("paused: %v", c.paused)
 				}
-				if c.calls > 4000 { // one in ten seconds, and all that a few looks around take
-					t.Errorf("%d calls in two hours", c.calls)
+				if n := c.calls.Load(); n > 4000 { // one in ten seconds, and all that a few looks around take
+					t.Errorf("%d calls in two hours", n)
 				}
 				mended.Store(true)
 				<-time.After(time.Minute)

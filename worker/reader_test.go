@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +41,8 @@ type target struct {
 	db      *memory.DB
 	begun   int
 	batches []int
-	applied []event.Position
+	mu      sync.Mutex
+	applied []event.Position // under mu, as long as the reader runs
 	fail    func(b worker.Batch) error
 }
 
@@ -62,6 +64,8 @@ func (g *target) reader() worker.Reader {
 				return b.Write, g.fail(b)
 			})
 			if err == nil {
+				g.mu.Lock()
+				defer g.mu.Unlock()
 				g.batches = append(g.batches, len(b.Events))
 				for _, e := range b.Events {
 					g.applied = append(g.applied, e.Position)
@@ -101,12 +105,12 @@ func TestReaderReadsToTheEndAndWaits(t *testing.T) {
 		}
 		note(t, g.db, "1", 8)
 		synctest.Wait()
-		if diff := cmp.Diff(positions(1, 8), g.applied); diff != "" {
-			t.Error(diff)
-		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run = %v, want nil after its context has ended", err)
+		}
+		if diff := cmp.Diff(positions(1, 8), g.applied); diff != "" {
+			t.Error(diff)
 		}
 		roster, err := g.db.Roster(t.Context(), "reader")
 		if err != nil || len(roster.Members) != 0 || roster.Seats[0].Live {
