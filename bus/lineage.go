@@ -18,9 +18,22 @@ import (
 // text. The relay adds it to every message.
 const HeaderLineage = "annals-lineage"
 
-func withLineage(m Message, lineage string) Message {
+// HeaderLate marks a message that the relay had parked: it comes behind newer ones of
+// other streams, and consumers cannot tell by its position whether they had it before.
+// Its value is "1".
+const HeaderLate = "annals-late"
+
+func withLineage(m Message, lineage string, late bool) Message {
 	m.Headers = append(slices.Clip(m.Headers), Header{HeaderLineage, []byte(lineage)})
+	if late {
+		m.Headers = append(m.Headers, Header{HeaderLate, []byte("1")})
+	}
 	return m
+}
+
+// IsLate reports whether a message has HeaderLate.
+func IsLate(m Message) bool {
+	return slices.ContainsFunc(m.Headers, func(h Header) bool { return h.Key == HeaderLate })
 }
 
 // LineageOf returns the text of HeaderLineage, "" if the message has none.

@@ -148,7 +148,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 	var messages []Message
 	for i, m := range mapped {
 		if e := b.Events[i]; m.topic != "" && (b.Drain || e.Position > r.marks[m.part()].Position) {
-			messages = append(messages, withLineage(m.message, r.marks[logPart].Lineage))
+			messages = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain))
 		}
 	}
 	if len(messages) > 0 {

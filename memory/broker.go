@@ -184,13 +184,13 @@ func (s *brokerSource) deliver(ctx context.Context, name string, partition int, 
 		if err != nil {
 			return false, err
 		}
-		if lineage := bus.LineageOf(m); lineage != d.Lineage && len(d.Events) > 0 {
+		if (bus.LineageOf(m) != d.Lineage || bus.IsLate(m) != d.Late) && len(d.Events) > 0 {
 			if err := to.Deliver(ctx, d); err != nil {
 				return false, err
 			}
 			d.First, d.Events = d.Next, nil
 		}
-		d.Lineage, d.Next = bus.LineageOf(m), d.Next+1
+		d.Lineage, d.Late, d.Next = bus.LineageOf(m), bus.IsLate(m), d.Next+1
 		d.Events = append(d.Events, e)
 	}
 	if err := to.Deliver(ctx, d); err != nil {

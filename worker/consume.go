@@ -24,8 +24,9 @@ type sink struct {
 	source  *segment // waits while the source fails, and then nothing is delivered
 	mu      sync.Mutex
 	parts   map[string]*member
-	met     map[string]bool // lineages that deliveries have come with
-	ongoing context.Context //nolint:containedctx // that of Consume: it outlives a connection of the source
+	met     map[string]bool         // lineages that deliveries have come with
+	ongoing context.Context         //nolint:containedctx // that of Consume: it outlives a connection of the source
+	fail    context.CancelCauseFunc // ends Consume with an error
 }
 
 // member is a part that the source has given to this reader.
@@ -38,7 +39,10 @@ type member struct {
 func (w *run) consume(ctx context.Context, source Source) (err error) {
 	w.Health.began(w.Name)
 	defer func() { w.Health.ended(err) }()
-	s := &sink{run: w, source: &segment{run: w}, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx}
+	outer := ctx
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s := &sink{run: w, source: &segment{run: w}, parts: map[string]*member{}, met: map[string]bool{}, ongoing: ctx, fail: fail}
 	var background sync.WaitGroup
 	beside, cancel := context.WithCancel(ctx)
 	background.Go(func() { s.renewAll(beside) })
@@ -52,8 +56,10 @@ func (w *run) consume(ctx context.Context, source Source) (err error) {
 	for ctx.Err() == nil {
 		err := Guard(func() error { return source.Consume(ctx, s) })
 		switch {
-		case ctx.Err() != nil:
+		case outer.Err() != nil:
 			return nil
+		case ctx.Err() != nil: // a drain has failed
+			return context.Cause(ctx)
 		case err == nil:
 			return nil // it has no more, as those of tests
 		case w.fatal(err):
@@ -169,7 +175,9 @@ func (s *sink) drainAll(ctx context.Context) {
 		all := slices.Collect(maps.Values(s.parts))
 		s.mu.Unlock()
 		for _, m := range all {
-			m.mu.Lock()
+			if !m.mu.TryLock() {
+				continue // a delivery is under way
+			}
 			if len(m.seg.held) > 0 {
 				s.drainPart(ctx, m)
 			}
@@ -192,7 +200,12 @@ func (s *sink) drainPart(ctx context.Context, m *member) {
 			again, err = m.seg.drainDue(ctx)
 		}
 		if err != nil {
-			m.retired = m.seg.recover(ctx, err) != nil // another member has it
+			switch err := m.seg.recover(ctx, err); {
+			case errors.Is(err, errTermOver): // another member has it
+				m.retired = true
+			case err != nil:
+				s.fail(err)
+			}
 			return
 		}
 	}

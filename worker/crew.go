@@ -151,8 +151,8 @@ func (w *run) follow(ctx context.Context, roster Roster, have map[string]*tenure
 		}
 	}
 	for _, name := range names {
-		if mine >= share(roster, w.Holder, len(names)) {
-			return nil
+		if mine >= share(roster, w.Holder, len(names)) || time.Since(began) > w.Lease/3 {
+			return nil // the leases that there are come first
 		}
 		if s, ok := seats[name]; have[name] != nil || ok && s.Live {
 			continue

@@ -59,10 +59,14 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 	}
 	after.Lineage = lineage
 	in := &intake{page: eventstore.Page{Events: behind(seg.mark.Position, events)}}
+	if d.Late {
+		in.page.Events, in.late = events, seg.mark.Position
+	}
 	in.mark = func(m Mark, in *intake, lo, hi int) Mark {
 		for _, e := range in.page.Events[lo:hi] {
 			m.Position = max(m.Position, e.Position)
 		}
+		m.Lineage = lineage
 		if hi == len(in.page.Events) {
 			after.Position, after.Revision, after.Epoch = m.Position, m.Revision, m.Epoch
 			return after

@@ -92,6 +92,27 @@ func (s *segment) givenUp(err error) bool {
 // the rare ones that see how all of them do; the others end with the first failure.
 func (s *segment) looksAround() bool { return s.pauses&(s.pauses-1) == 0 || s.pauses%32 == 0 }
 
+// ErrLate says that an event came behind newer ones, as its relay had parked it. It is
+// parked, because it is not known whether it took effect before: retry it, or discard it
+// if it did.
+var ErrLate = errors.New("event was parked by its relay and comes late: retry it, or discard it if it took effect before")
+
+// holdLate has the keys parked of events that come late.
+func (s *segment) holdLate(in *intake) error {
+	for _, e := range in.page.Events {
+		if e.Position > in.late || !s.Covers(e) {
+			continue
+		}
+		if s.Stop {
+			return Halt(fmt.Errorf("position %d: %w", e.Position, ErrLate))
+		}
+		if key := s.key(e).Key; s.held[key] == nil && in.parking[key] == nil {
+			s.hold(in, e, ClassPermanent, ErrLate)
+		}
+	}
+	return nil
+}
+
 // hold has the key of an event parked with the next batch.
 func (s *segment) hold(in *intake, e event.Recorded, class Class, err error) {
 	now := time.Now()

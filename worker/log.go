@@ -45,9 +45,11 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 			return false, err
 		}
 	}
-	drained, err := s.drainDue(ctx)
-	if err != nil {
-		return false, err
+	drained := false
+	if s.from >= s.mark.Position { // what is read again first may be older than what is parked
+		if drained, err = s.drainDue(ctx); err != nil {
+			return false, err
+		}
 	}
 	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
 	defer cancel()

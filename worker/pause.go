@@ -143,6 +143,7 @@ func (s *segment) outage(ctx context.Context, most bool, err error) error {
 	}
 	s.tally.reset()
 	s.failing = most
+	s.tidyUp(ctx) // whoever is given the part while this one waits must not see a crash
 	s.stand(ctx, why, err)
 	s.size = max(1, min(s.size, s.most/16))
 	return errAgain

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ type segment struct {
 	mark  Mark           // as it is stored, and as a place in the log as it is now
 	from  event.Position // where the next page begins
 	held  map[string]*held
+	known int64     // the revision of the mark with which held is right
 	fair  time.Time // no parked key before this time, while there is other work
 	// behind: there was more of the log than one page.
 	behind bool
@@ -90,6 +90,10 @@ func (s *segment) begin(ctx context.Context) error {
 
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
+	if s.begun = true; s.held != nil && s.known == s.mark.Revision {
+		return nil // it cannot have changed without the mark
+	}
+	s.begun = false
 	all := map[string]*held{}
 	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: parkedPage}
 	for {
@@ -105,7 +109,7 @@ func (s *segment) settle(ctx context.Context) error {
 			break
 		}
 	}
-	s.held, s.begun = all, true
+	s.held, s.known, s.begun = all, s.mark.Revision, true
 	if !s.looked { // later it is what this worker has begun itself
 		s.suspect, s.looked = s.mark.Claim, true
 	}
@@ -120,9 +124,12 @@ func (s *segment) tidyUp(ctx context.Context) {
 	}
 	ctx, cancel := Detach(ctx, min(s.Timeout, s.Lease))
 	defer cancel()
-	if err := s.takeBack(ctx); err != nil && !errors.Is(err, ErrFenced) {
-		s.Logger.WarnContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+	if err := s.takeBack(ctx); err != nil {
+		s.Logger.InfoContext(ctx, "cannot take back what was begun", "name", s.Name, "part", s.part, "error", err)
+		return
 	}
+	s.claimed = Claim{}
+	clear(s.trying)
 }
 
 func (s *segment) takeBack(ctx context.Context) error {

@@ -22,6 +22,7 @@ type intake struct {
 	alone   int                // the index of an event that is to be applied by itself; -1: none
 	parking map[string]*Parked // keys to be parked with the next batch
 	last    error              // of the event that failed last
+	late    event.Position     // events up to it come late, see Delivery
 }
 
 // parked takes the keys off the list that are parked with the events up to a position.
@@ -38,6 +39,9 @@ func (in *intake) parked(to event.Position) {
 func (s *segment) take(ctx context.Context, in *intake) error {
 	in.alone, in.parking = -1, map[string]*Parked{}
 	events := in.page.Events
+	if err := s.holdLate(in); err != nil {
+		return err
+	}
 	for lo := 0; lo < len(events); {
 		if ctx.Err() != nil {
 			return ctx.Err() // the rest is for the next one
@@ -57,6 +61,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		}
 		if err == nil {
 			lo = hi
+			s.size = min(2*s.size, s.most)
 			in.parked(events[hi-1].Position)
 			continue
 		}
@@ -142,6 +147,7 @@ func (s *segment) save(ctx context.Context, w Write) error {
 func (s *segment) moved(w Write) {
 	s.mark = w.Marks[s.part]
 	s.mark.Revision++
+	s.known = s.mark.Revision
 	s.mark.Epoch = max(s.mark.Epoch, s.term.Epoch)
 }
 

@@ -152,6 +152,10 @@ type Delivery struct {
 	// Lineage is that of the log which the events were read from, as text; "" if the
 	// source does not tell.
 	Lineage string
+	// Late says that the events were held aside on their way to the source, so that
+	// they come behind newer ones of other keys, and their positions do not tell whether
+	// they took effect before: they are parked for somebody to decide.
+	Late bool
 	// First is where this delivery begins in Source, Next where the next one will.
 	First, Next int64
 	Events      []event.Recorded

@@ -121,11 +121,11 @@ func (m *member) deliverPart(ctx context.Context, p kgo.FetchTopicPartition) err
 		if err != nil {
 			return worker.Permanent(fmt.Errorf("%s offset %d: %w", part, r.Offset, err))
 		}
-		if lineage := bus.LineageOf(msg); lineage != d.Lineage {
-			if err := m.deliverSome(ctx, a, d); err != nil { // a delivery is of one history
+		if lineage, late := bus.LineageOf(msg), bus.IsLate(msg); lineage != d.Lineage || late != d.Late {
+			if err := m.deliverSome(ctx, a, d); err != nil { // a delivery is of one history, and of one kind
 				return err
 			}
-			d.Lineage, d.First, d.Events = lineage, a.next, nil
+			d.Lineage, d.Late, d.First, d.Events = lineage, late, a.next, nil
 		}
 		if d.Events == nil {
 			d.Events = make([]event.Recorded, 0, len(p.Records))
