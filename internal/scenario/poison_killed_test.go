@@ -24,7 +24,7 @@ func TestFaultPoisonKilled(t *testing.T) {
 	m.append(bad, "", 1)
 	m.append(bad, doRefuse, 2)
 	for range 10 {
-		m.append(stream(m.random.Uint64N(uint64(m.streams))), "", 3)
+		m.append(m.any(), "", 3)
 	}
 	stopFeeding, stopLooking := m.feed(2, 20*time.Millisecond, 0), m.accounted()
 	kills := 0

@@ -173,7 +173,7 @@ func TestFaultPoisonSlowsNobody(t *testing.T) {
 	m := newTeam(t, patience, workerArgs{Segments: 1})
 	run(t, m.pool, `CREATE TABLE trial (run text, stream text, n bigint, PRIMARY KEY (run, stream))`)
 	for n := 0; n < events; n += 10 {
-		m.append(stream(uint64(m.random.IntN(m.streams))), "", 9)
+		m.append(m.any(), "", 9)
 	}
 	streams := map[string]event.Stream{}
 	for _, do := range poisons {
@@ -183,7 +183,7 @@ func TestFaultPoisonSlowsNobody(t *testing.T) {
 		}
 	}
 	for n := 0; n < events; n += 10 {
-		m.append(stream(uint64(m.random.IntN(m.streams))), "", 9)
+		m.append(m.any(), "", 9)
 	}
 	number := 0
 	took := func(do string, poisoned bool) time.Duration {

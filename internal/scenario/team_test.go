@@ -120,6 +120,16 @@ func (m *team) work(do string) event.Raw {
 	return raw
 }
 
+// draw returns a random number. It is safe for concurrent use.
+func (m *team) draw() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.random.Uint64()
+}
+
+// any returns a random stream. It is safe for concurrent use.
+func (m *team) any() event.Stream { return stream(m.draw() % uint64(m.streams)) }
+
 // append appends an event, with as many plain ones behind it. It is safe for
 // concurrent use.
 func (m *team) append(to event.Stream, do string, more int) {
@@ -143,7 +153,7 @@ func (m *team) feed(writers int, pace time.Duration, stumble int) (stop func()) 
 	ctx, cancel := context.WithCancel(m.ctx)
 	var writing sync.WaitGroup
 	for i := range writers {
-		r := random(m.random.Uint64(), i)
+		r := random(m.draw(), i)
 		writing.Go(func() {
 			for moment(ctx, r, pace) {
 				do := ""

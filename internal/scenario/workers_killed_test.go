@@ -34,9 +34,9 @@ func TestFaultWorkersKilled(t *testing.T) {
 		k.passed[p] = 0
 	}
 	var killing sync.WaitGroup
+	seed := m.draw()
 	for i := range 3 {
-		r := random(m.random.Uint64(), i)
-		killing.Go(func() { k.kill(r) })
+		killing.Go(func() { k.kill(random(seed, i)) })
 	}
 	killing.Wait()
 	stopFeeding()
@@ -164,16 +164,16 @@ func killerEvent(t *testing.T, segment int) {
 	for i := range 600 { // so that the first batches are full
 		m.append(stream(uint64(i%m.streams)), "", i%3)
 	}
-	bad := stream(uint64(m.random.IntN(m.streams)))
+	bad := m.any()
 	for worker.SegmentOf(bad.String(), killerSegments) != segment {
-		bad = stream(uint64(m.random.IntN(m.streams)))
+		bad = m.any()
 	}
 	before := m.version(bad)
 	m.append(bad, doExit, 2)
 	for other := range killerSegments { // what takes its time beside it is innocent
 		slow := bad
 		for worker.SegmentOf(slow.String(), killerSegments) != other || slow == bad {
-			slow = stream(uint64(m.random.IntN(m.streams)))
+			slow = m.any()
 		}
 		m.append(slow, doDwell, 0)
 	}
