@@ -157,7 +157,7 @@ func (s simStore) handle(ctx context.Context, b worker.Batch, i int, e event.Rec
 		s.mu.Lock()
 		d := s.actorLocked(ctx).moment(time.Now().Add(s.timeout + 16*time.Second + 2*s.lease))
 		s.mu.Unlock()
-		time.Sleep(d)
+		time.Sleep(d) //nolint:forbidigo // the clock is that of the bubble
 		return s.step(ctx, "deaf", 0, false)
 	case poisonKills:
 		return errDead

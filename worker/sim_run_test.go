@@ -190,7 +190,7 @@ func (s *simProcess) pass(part string) {
 	s.mu.Lock()
 	d := s.simWorld.actorLocked(actorSlots + s.slot*16 + 1 + segmentNumber(part)).moment(time.Now())
 	s.mu.Unlock()
-	time.Sleep(d)
+	time.Sleep(d) //nolint:forbidigo // the clock is that of the bubble
 }
 
 // jitter draws from the seed, who waits, and when.

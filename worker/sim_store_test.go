@@ -94,7 +94,7 @@ func (w *simWorker) step(ctx context.Context, what string, share float64, store 
 		}
 		d = a.moment(until)
 		w.mu.Unlock()
-		time.Sleep(d)
+		time.Sleep(d) //nolint:forbidigo // the clock is that of the bubble
 		w.mu.Lock()
 		d = 0
 	}
@@ -140,7 +140,7 @@ func (w *simWorker) blockLocked(ctx context.Context, a *simActor, until time.Tim
 	case <-timer.C:
 	}
 	timer.Stop()
-	time.Sleep(a.moment(time.Now()))
+	time.Sleep(a.moment(time.Now())) //nolint:forbidigo // the clock is that of the bubble
 	w.mu.Lock()
 }
 
@@ -177,7 +177,7 @@ func (s simStore) Wait(ctx context.Context, after event.Position) error {
 		defer cancel()
 	}
 	err := s.db.Wait(within, after)
-	time.Sleep(a.moment(time.Now()))
+	time.Sleep(a.moment(time.Now())) //nolint:forbidigo // the clock is that of the bubble
 	if err != nil && ctx.Err() == nil {
 		return nil
 	}
