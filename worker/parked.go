@@ -87,11 +87,10 @@ type Attempt struct {
 // Item is one event that is held aside.
 type Item struct {
 	Key
-	// Seq orders the items of a key: the position of an event, the offset of a
-	// foreign message.
+	// Seq orders the items of a key: the position of the event.
 	Seq int64
-	// Data is what was received, byte by byte. nil: it is the event of the log whose
-	// position is Seq, and is read from there when it is needed.
+	// Data is an event that came from a source, in its stored form. nil: it is the event
+	// of the log whose position is Seq, and is read from there when it is needed.
 	Data []byte
 }
 

@@ -55,7 +55,8 @@
 //     would be parked.
 //
 // Parked events of the log are only pointed at, and are decoded again, by the program of
-// that day, when they are tried; those of another store are kept as they came.
+// that day, when they are tried; those of a source are kept, in their stored
+// form, because it forgets.
 //
 // A handler that ignores its context holds up its part for as long as it hangs. Nothing
 // can end it but the end of the process; Health tells.
