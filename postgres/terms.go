@@ -66,7 +66,7 @@ func (d *DB) Renew(ctx context.Context, r worker.Renewal) (worker.Roster, error)
 	)
 	for _, segment := range reported {
 		report := r.Reports[segment]
-		paused, errors, times = append(paused, cut(report.Paused)), append(errors, cut(report.Error)), append(times, timeOrNil(report.Time))
+		paused, errors, times = append(paused, worker.Cut(report.Paused)), append(errors, worker.Cut(report.Error)), append(times, timeOrNil(report.Time))
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(d.sql(renewSQL), r.Name, r.Holder, r.Lease, segments, epochs, reported, paused, errors, times)

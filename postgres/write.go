@@ -163,7 +163,7 @@ func (d *DB) addParked(p *pending, name string, w worker.Write) error {
 		p.add(func(_ pgconn.CommandTag, err error) error {
 			return ofKey(k.Key, err)
 		}, d.sql(parkSQL), name, k.Part, k.Key.Key, string(k.State), k.Since, timeOrNil(k.Next), k.Attempts,
-			cut(k.Error), cut(k.Stack), cut(k.Version), history, cut(k.Owner), cut(k.Note))
+			worker.Cut(k.Error), worker.Cut(k.Stack), worker.Cut(k.Version), history, worker.Cut(k.Owner), worker.Cut(k.Note))
 	}
 	if len(w.Items) > 0 {
 		parts, keys, seqs := itemColumns(w.Items)
@@ -196,7 +196,7 @@ func (d *DB) addParked(p *pending, name string, w worker.Write) error {
 	for _, a := range w.Audit {
 		p.add(func(_ pgconn.CommandTag, err error) error {
 			return ofKey(a.Key, err)
-		}, d.sql(auditSQL), name, a.Part, a.Key.Key, timeOrNil(a.Time), cut(a.Actor), cut(a.Action), a.Seq, cut(a.Detail))
+		}, d.sql(auditSQL), name, a.Part, a.Key.Key, timeOrNil(a.Time), worker.Cut(a.Actor), worker.Cut(a.Action), a.Seq, worker.Cut(a.Detail))
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func itemColumns(items []worker.Item) (parts, keys []string, seqs []int64) {
 func historyText(attempts []worker.Attempt) (string, error) {
 	clean := make([]worker.Attempt, len(attempts))
 	for i, a := range attempts {
-		clean[i] = worker.Attempt{Time: a.Time.UTC(), Error: cut(a.Error), Version: cut(a.Version)}
+		clean[i] = worker.Attempt{Time: a.Time.UTC(), Error: worker.Cut(a.Error), Version: worker.Cut(a.Version)}
 	}
 	b, err := json.Marshal(clean)
 	return string(b), err

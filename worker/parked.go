@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -124,6 +125,33 @@ type Parking interface {
 	// Audits returns what was asked for of a reader, newest first, before a time (zero:
 	// up to now); at most limit, which is 1000 if it is 0.
 	Audits(ctx context.Context, name string, before time.Time, limit int) ([]Audit, error)
+}
+
+// parkedPage is how many parked keys are read at a time: each can take some 14 KiB.
+const parkedPage = 200
+
+// eachParked yields all that a query selects, page by page; after an error it yields
+// no more.
+func eachParked(ctx context.Context, store Parking, q ParkedQuery) iter.Seq2[Parked, error] {
+	q.Limit = parkedPage
+	return func(yield func(Parked, error) bool) {
+		for {
+			page, err := store.Parked(ctx, q)
+			if err != nil {
+				yield(Parked{}, err)
+				return
+			}
+			for _, p := range page {
+				if !yield(p, nil) {
+					return
+				}
+			}
+			if len(page) < q.Limit {
+				return
+			}
+			q.After = page[len(page)-1].Key
+		}
+	}
 }
 
 // EventItem returns an item for an event. With own, the event is in the log that

@@ -128,26 +128,19 @@ func (w *run) arrived(ctx context.Context, have map[string]*tenure) (bool, error
 func (w *run) unparked(ctx context.Context) (bool, error) {
 	all, err := w.Store.Parked(ctx, ParkedQuery{Name: w.Name, State: Retrying, Limit: 1})
 	if err != nil || len(all) > 0 {
-		return false, nil //nolint:nilerr // it is looked at again
+		return false, nil
 	}
 	parked := &ParkedError{Name: w.Name}
-	q := ParkedQuery{Name: w.Name, Limit: parkedPage}
-	for {
-		page, err := w.Store.Parked(ctx, q)
-		switch {
-		case err != nil:
-			return false, nil //nolint:nilerr // it is looked at again
-		case parked.Keys == 0 && len(page) == 0:
-			return true, nil
-		case parked.Keys == 0:
-			parked.Err = errors.New(page[0].Error)
+	for p, err := range eachParked(ctx, w.Store, ParkedQuery{Name: w.Name}) {
+		if err != nil {
+			return false, nil
 		}
-		if parked.Keys += len(page); len(page) < q.Limit {
-			return true, parked
+		if parked.Keys++; parked.Keys == 1 {
+			parked.Err = errors.New(p.Error)
 		}
-		q.After = page[len(page)-1].Key
 	}
+	if parked.Keys == 0 {
+		return true, nil
+	}
+	return true, parked
 }
-
-// parkedPage is how many parked keys are read at a time: each can take some 14 KiB.
-const parkedPage = 200

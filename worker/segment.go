@@ -90,24 +90,16 @@ func (s *segment) begin(ctx context.Context) error {
 
 // settle reads what is parked, and what was begun behind the mark.
 func (s *segment) settle(ctx context.Context) error {
-	if s.begun = true; s.held != nil && s.known == s.mark.Revision {
-		return nil // it cannot have changed without the mark
+	if s.held != nil && s.known == s.mark.Revision { // it cannot have changed without the mark
+		s.begun = true
+		return nil
 	}
-	s.begun = false
 	all := map[string]*held{}
-	q := ParkedQuery{Name: s.Name, Part: &s.part, Limit: parkedPage}
-	for {
-		page, err := s.Store.Parked(ctx, q)
+	for p, err := range eachParked(ctx, s.Store, ParkedQuery{Name: s.Name, Part: &s.part}) {
 		if err != nil {
 			return err
 		}
-		for _, p := range page {
-			s.know(all, p)
-			q.After = p.Key
-		}
-		if len(page) < q.Limit {
-			break
-		}
+		s.know(all, p)
 	}
 	s.held, s.known, s.begun = all, s.mark.Revision, true
 	if !s.looked { // later it is what this worker has begun itself

@@ -74,20 +74,12 @@ func Mended(ctx context.Context, store Keeper, name string, anew func(part strin
 func SetBack(ctx context.Context, store Keeper, name string, marks Checkpoint) error {
 	w := Write{Marks: marks}
 	for _, part := range slices.Sorted(maps.Keys(marks)) {
-		q := ParkedQuery{Name: name, Part: &part, Limit: setBackPage}
-		for {
-			page, err := store.Parked(ctx, q)
+		for p, err := range eachParked(ctx, store, ParkedQuery{Name: name, Part: &part}) {
+			if err == nil {
+				err = w.forget(ctx, store, name, p, marks[part].Position)
+			}
 			if err != nil {
 				return err
-			}
-			for _, p := range page {
-				if err := w.forget(ctx, store, name, p, marks[part].Position); err != nil {
-					return err
-				}
-				q.After = p.Key
-			}
-			if len(page) < setBackPage {
-				break
 			}
 		}
 	}
