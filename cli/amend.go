@@ -35,13 +35,8 @@ func someActor() string {
 
 // amender opens the store for changes of the named reader.
 func (f *amending) amender(ctx context.Context, a *app, cmd *cobra.Command, name string) (worker.Amender, *postgres.DB, func(), error) {
-	db, done, err := a.store(ctx)
+	db, full, done, err := a.storeOf(ctx, name)
 	if err != nil {
-		return worker.Amender{}, nil, nil, err
-	}
-	full, err := knownReader(ctx, db, name)
-	if err != nil {
-		done()
 		return worker.Amender{}, nil, nil, err
 	}
 	if !cmd.Flags().Changed("actor") {

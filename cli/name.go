@@ -45,6 +45,19 @@ func knownReader(ctx context.Context, db *postgres.DB, name string) (string, err
 	return "", fmt.Errorf("reader %s: there is none of that name, there are: %s", name, strings.Join(append(all, "no others"), ", "))
 }
 
+// storeOf opens the store for a reader that is known there, and returns its full name.
+func (a *app) storeOf(ctx context.Context, name string) (db *postgres.DB, full string, done func(), err error) {
+	db, done, err = a.store(ctx)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if full, err = knownReader(ctx, db, name); err != nil {
+		done()
+		return nil, "", nil, err
+	}
+	return db, full, done, nil
+}
+
 // chosenReaders are the one that is named in args, else all.
 func chosenReaders(ctx context.Context, db *postgres.DB, args []string) ([]string, error) {
 	if len(args) == 0 {

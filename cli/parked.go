@@ -127,15 +127,11 @@ func (a *app) parkedShow() *cobra.Command {
 		Args:         exactArgs(2, "NAME and KEY, such as projection/totals order-o-1"),
 		SilenceUsage: true,
 		RunE: a.limited(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			db, done, err := a.store(ctx)
+			db, name, done, err := a.storeOf(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			defer done()
-			name, err := knownReader(ctx, db, args[0])
-			if err != nil {
-				return err
-			}
 			k, err := parkedKey(ctx, db, name, args[1], chosenPart(cmd, &part))
 			if err != nil {
 				return err
@@ -194,15 +190,11 @@ func (a *app) parkedAudit() *cobra.Command {
 		Args:         exactArgs(1, "one NAME, such as projection/totals"),
 		SilenceUsage: true,
 		RunE: a.limited(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			db, done, err := a.store(ctx)
+			db, name, done, err := a.storeOf(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			defer done()
-			name, err := knownReader(ctx, db, args[0])
-			if err != nil {
-				return err
-			}
 			all, err := db.Audits(ctx, name, time.Time{}, int(limit.value))
 			if err != nil {
 				return err

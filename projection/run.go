@@ -32,7 +32,8 @@ func (r *runner[Tx]) covers(e event.Recorded) bool {
 // begin refuses marks of the log, or of topics, that this run does not read: the events
 // that they stand for would be applied a second time.
 func (r *runner[Tx]) begin(ctx context.Context, part string, c worker.Checkpoint) (worker.Mark, event.Position, error) {
-	own := func(p string) bool { return slices.Contains(worker.SegmentNames(r.worker.Segments), p) }
+	names := worker.SegmentNames(r.worker.Segments)
+	own := func(p string) bool { return slices.Contains(names, p) }
 	if r.source != nil {
 		own = r.source.Owns
 	}

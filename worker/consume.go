@@ -135,26 +135,29 @@ func (s *sink) open(ctx context.Context, part string, at Mark) error {
 	return m.seg.settle(ctx)
 }
 
+// reread reads where a part of a source stands, and what is parked if that has changed.
+func (s *segment) reread(ctx context.Context) error {
+	c, err := s.Store.Checkpoint(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	s.mark = c[s.part]
+	return s.settle(ctx)
+}
+
 // renewAll says that the parts are still worked on, for those who look. It decides
 // nothing: the source does.
 func (s *sink) renewAll(ctx context.Context) {
 	for {
-		r := Renewal{Name: s.Name, Holder: s.Holder, Lease: s.Lease, Reports: map[string]Report{}}
+		var segments []*segment
 		s.mu.Lock()
-		for part, m := range s.parts {
-			if !m.seg.hangs(time.Now()) {
-				r.Terms, r.Reports[part] = append(r.Terms, m.seg.term), m.seg.report()
-				if source := s.source.report(); source.Paused != "" {
-					r.Reports[part] = source
-				}
-			}
+		for _, m := range s.parts {
+			segments = append(segments, m.seg)
 		}
 		s.mu.Unlock()
-		renewing, cancel := context.WithTimeout(ctx, s.Lease)
-		if _, err := s.Store.Renew(renewing, r); err != nil && ctx.Err() == nil {
+		if _, err := s.renew(ctx, segments, s.source.report()); err != nil && ctx.Err() == nil {
 			s.Logger.WarnContext(ctx, "cannot renew terms", "name", s.Name, "error", err)
 		}
-		cancel()
 		select {
 		case <-ctx.Done():
 			return
@@ -191,11 +194,7 @@ func (s *sink) drainPart(ctx context.Context, m *member) {
 		return
 	}
 	for again := true; again && ctx.Err() == nil; {
-		c, err := s.Store.Checkpoint(ctx, s.Name)
-		if err == nil && c[m.seg.part].Revision != m.seg.mark.Revision {
-			m.seg.mark = c[m.seg.part]
-			err = m.seg.settle(ctx)
-		}
+		err := m.seg.reread(ctx)
 		if err == nil {
 			again, err = m.seg.drainDue(ctx)
 		}

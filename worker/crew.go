@@ -44,7 +44,11 @@ func (w *run) crew(ctx context.Context) (err error) {
 	for ctx.Err() == nil {
 		next := w.Lease / 3
 		began := time.Now()
-		roster, err := w.renew(ctx, have)
+		var segments []*segment
+		for _, t := range have {
+			segments = append(segments, t.seg)
+		}
+		roster, err := w.renew(ctx, segments, Report{})
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -109,17 +113,20 @@ func (w *run) rest(ctx context.Context, have map[string]*tenure, d time.Duration
 	return nil
 }
 
-// renew sends a sign of life, and extends the terms of segments that do not hang.
-func (w *run) renew(ctx context.Context, have map[string]*tenure) (Roster, error) {
+// renew sends a sign of life, and extends the terms of segments that do not hang. What
+// holds all of them up is reported instead of how each does.
+func (w *run) renew(ctx context.Context, segments []*segment, all Report) (Roster, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.Lease)
 	defer cancel()
 	r := Renewal{Name: w.Name, Holder: w.Holder, Lease: w.Lease, Reports: map[string]Report{}}
-	for name, t := range have {
-		if t.seg.hangs(time.Now()) {
+	for _, s := range segments {
+		if s.hangs(time.Now()) {
 			continue // its lease runs out, and somebody else may have better luck
 		}
-		r.Terms = append(r.Terms, t.term)
-		r.Reports[name] = t.seg.report()
+		r.Terms, r.Reports[s.part] = append(r.Terms, s.term), s.report()
+		if all.Paused != "" {
+			r.Reports[s.part] = all
+		}
 	}
 	return w.Store.Renew(ctx, r)
 }
@@ -132,7 +139,7 @@ func (w *run) follow(ctx context.Context, roster Roster, have map[string]*tenure
 		seats[s.Segment] = s
 	}
 	names := SegmentNames(w.Segments)
-	mine := 0
+	mine, most := 0, share(roster, w.Holder, len(names))
 	for _, name := range names {
 		t := have[name]
 		if t == nil {
@@ -145,13 +152,13 @@ func (w *run) follow(ctx context.Context, roster Roster, have map[string]*tenure
 			continue
 		}
 		t.trusted.Store(began.Add(w.Lease).UnixNano())
-		if mine++; mine > share(roster, w.Holder, len(names)) {
+		if mine++; mine > most {
 			t.why = "others have less"
 			t.stop() // rest resigns when the batch in flight is done
 		}
 	}
 	for _, name := range names {
-		if mine >= share(roster, w.Holder, len(names)) || time.Since(began) > w.Lease/3 {
+		if mine >= most || time.Since(began) > w.Lease/3 {
 			return nil // the leases that there are come first
 		}
 		if s, ok := seats[name]; have[name] != nil || ok && s.Live {

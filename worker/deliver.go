@@ -34,12 +34,7 @@ func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 
 func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 	if !seg.begun {
-		c, err := s.Store.Checkpoint(ctx, s.Name)
-		if err != nil {
-			return err
-		}
-		seg.mark = c[d.Part]
-		if err := seg.settle(ctx); err != nil {
+		if err := seg.reread(ctx); err != nil {
 			return err
 		}
 	}
@@ -77,7 +72,6 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 		return err
 	}
 	if len(in.page.Events) == 0 { // repeats only
-		seg.pauses = max(seg.pauses, 0)
 		if err := seg.save(ctx, Write{Marks: Checkpoint{d.Part: in.mark(seg.mark, in, 0, 0)}}); err != nil {
 			return err
 		}

@@ -19,11 +19,7 @@ import (
 func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err error) error {
 	class := s.classify(err)
 	switch {
-	case errors.Is(err, ErrFenced), errors.Is(err, eventstore.ErrOtherServer), errors.Is(err, errTermOver):
-		return err
-	case ctx.Err() != nil:
-		return err
-	case halts(err):
+	case errors.Is(err, ErrFenced), errors.Is(err, eventstore.ErrOtherServer), ctx.Err() != nil, halts(err):
 		return err
 	case class == ClassSystemic:
 		return s.outage(ctx, false, err)
@@ -44,8 +40,8 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 	e, err := in.page.Events[at], blamed(err)
 	s.Hooks.failed(Failure{Name: s.Name, Key: s.key(e), Class: class, Err: err, Attempt: 1})
 	for _, before := range in.page.Events[lo:at] {
-		if s.Covers(before) && s.held[s.key(before).Key] == nil && in.parking[s.key(before).Key] == nil {
-			s.tally.ok(s.key(before).Key)
+		if key := s.key(before).Key; s.Covers(before) && s.held[key] == nil && in.parking[key] == nil {
+			s.tally.ok(key)
 		}
 	}
 	s.tally.failed(s.key(e).Key)

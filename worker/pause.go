@@ -26,14 +26,21 @@ func (s *segment) recover(ctx context.Context, err error) error {
 		s.Logger.InfoContext(ctx, "the log is held by another server", "name", s.Name, "part", s.part, "position", s.from)
 		s.rest(ctx)
 		return nil
-	case s.fatal(err) || s.pauses+1 >= s.Retry.Attempts && s.to != nil:
-		if s.to != nil && !s.fatal(err) {
-			return fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err)
-		}
+	case s.fatal(err):
 		return err
+	case s.to != nil && s.lastTry():
+		return s.afterAttempts(err)
 	}
 	s.stand(ctx, "cannot go on", err)
 	return nil
+}
+
+// lastTry reports whether there is no attempt left for whoever does not wait without an
+// end, and afterAttempts is its error.
+func (s *segment) lastTry() bool { return s.pauses+1 >= s.Retry.Attempts }
+
+func (s *segment) afterAttempts(err error) error {
+	return fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err)
 }
 
 // rest waits a moment, to let another one get ahead.
@@ -64,12 +71,10 @@ func (s *segment) stand(ctx context.Context, why string, err error) {
 		s.Hooks.paused(Pause{Name: s.Name, Part: s.part, Why: why, Err: err})
 	}
 	s.tell(func(r *Report) { *r = Report{Paused: why, Error: err.Error(), Time: time.Now()} })
-	s.lookAroundIfLong()
-	until := s.Retry.Wait(s.pauses)
-	for d := until; ; {
-		if !pause(ctx, d) {
-			return
-		}
+	if s.pauses == 3 {
+		s.lookAround() // it is reported soon after it began, and not at every try
+	}
+	for d := s.Retry.Wait(s.pauses); pause(ctx, d); {
 		if d = s.budgeted(); d == 0 {
 			return
 		}
@@ -82,13 +87,6 @@ func (w *run) budgeted() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.budget.spend(time.Now())
-}
-
-// lookAroundIfLong has a pause reported soon after it began, and not at every try.
-func (s *segment) lookAroundIfLong() {
-	if s.pauses == 3 {
-		s.lookAround()
-	}
 }
 
 // worked notes that a batch took effect.
@@ -121,8 +119,8 @@ func (s *segment) stopAt(ctx context.Context, e event.Recorded, class Class, err
 	if class == ClassPermanent {
 		return Permanent(err)
 	}
-	if s.pauses+1 >= s.Retry.Attempts {
-		return Permanent(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, err))
+	if s.lastTry() {
+		return Permanent(s.afterAttempts(err))
 	}
 	s.stand(ctx, "an event fails: "+e.String(), err)
 	return nil
@@ -138,8 +136,8 @@ func (s *segment) outage(ctx context.Context, most bool, err error) error {
 	case errors.Is(err, ErrOpen):
 		why = "the breaker is open"
 	}
-	if s.to != nil && s.pauses+1 >= s.Retry.Attempts {
-		return Halt(fmt.Errorf("%s: %d attempts: %w", s.Name, s.pauses+1, blamed(err)))
+	if s.to != nil && s.lastTry() {
+		return Halt(s.afterAttempts(blamed(err)))
 	}
 	s.tally.reset()
 	s.failing = most
