@@ -2,12 +2,10 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/eventstore"
 )
 
 // Deliver implements Sink.
@@ -41,32 +39,12 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 	if err := s.meet(ctx, d); err != nil {
 		return err
 	}
-	lineage, events, err := seg.mark.Receive(s.Name, d)
+	if d.Offsets != nil && d.Source != seg.mark.Source && len(seg.held) > 0 {
+		return s.settleFirst(ctx, seg)
+	}
+	in, err := s.intake(seg, d)
 	if err != nil {
 		return err
-	}
-	if lost := len(d.Events) - len(events); lost > 0 {
-		s.Logger.WarnContext(ctx, "left out events of a history that the store has lost", "name", s.Name, "part", d.Part, "events", lost)
-	}
-	after, err := seg.mark.after(s.Name, d)
-	if err != nil {
-		return err
-	}
-	after.Lineage = lineage
-	in := &intake{page: eventstore.Page{Events: behind(seg.mark.Position, events)}}
-	if d.Late {
-		in.page.Events, in.late = events, seg.mark.Position
-	}
-	in.mark = func(m Mark, in *intake, lo, hi int) Mark {
-		for _, e := range in.page.Events[lo:hi] {
-			m.Position = max(m.Position, e.Position)
-		}
-		m.Lineage = lineage
-		if hi == len(in.page.Events) {
-			after.Position, after.Revision, after.Epoch = m.Position, m.Revision, m.Epoch
-			return after
-		}
-		return m
 	}
 	if err := seg.take(ctx, in); err != nil {
 		return err
@@ -77,6 +55,75 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 		}
 	}
 	return nil
+}
+
+// ErrUnsettled says that a source was made again while messages of the one before are
+// parked. They come first.
+var ErrUnsettled = errors.New("the source was made again, and messages of the one before are parked: retry or discard them, see annals parked")
+
+// settleFirst tries what is parked, and waits for it: with another source the offsets
+// begin anew, and so does what orders the parked ones.
+func (s *sink) settleFirst(ctx context.Context, seg *segment) error {
+	for again := true; again; {
+		var err error
+		if again, err = seg.drainDue(ctx); err != nil {
+			return err
+		}
+	}
+	if len(seg.held) > 0 {
+		return Systemic(ErrUnsettled)
+	}
+	return errAgain
+}
+
+// intake returns what there is to take of a delivery.
+func (s *sink) intake(seg *segment, d Delivery) (*intake, error) {
+	lineage, last, err := seg.mark.receive(s.Name, d)
+	if err != nil {
+		return nil, err
+	}
+	after, err := seg.mark.after(s.Name, d)
+	if err != nil {
+		return nil, err
+	}
+	after.Lineage = lineage
+	in, lost := &intake{}, 0
+	at := seg.mark.Position
+	for i, e := range d.Events {
+		switch {
+		case e.Position > last:
+			lost++
+			continue
+		case d.Offsets != nil:
+			if d.Source == seg.mark.Source && d.Offsets[i] < seg.mark.Offset {
+				continue
+			}
+			in.offsets = append(in.offsets, d.Offsets[i])
+		case d.Late:
+			in.late = seg.mark.Position
+		case e.Position <= at:
+			continue
+		}
+		in.page.Events, at = append(in.page.Events, e), e.Position
+	}
+	if lost > 0 {
+		s.Logger.Warn("left out events of a history that the store has lost", "name", s.Name, "part", d.Part, "events", lost)
+	}
+	in.mark = func(m Mark, in *intake, lo, hi int) Mark {
+		for _, e := range in.page.Events[lo:hi] {
+			m.Position = max(m.Position, e.Position)
+		}
+		m.Lineage = lineage
+		switch {
+		case hi == len(in.page.Events):
+			after.Position, after.Revision, after.Epoch = m.Position, m.Revision, m.Epoch
+			return after
+		case in.offsets != nil:
+			m.Source, m.Offset, m.Of = d.Source, in.offsets[hi-1]+1, d.Of
+		}
+		return m
+	}
+	return in, nil
 }
 
 // after returns the mark after a delivery, the position aside. The events of a part
@@ -95,18 +142,6 @@ func (m Mark) after(name string, d Delivery) (Mark, error) {
 	}
 	m.Source, m.Offset, m.Of = d.Source, max(offset, d.Next), d.Of
 	return m, nil
-}
-
-// behind returns the events that lie behind the position, each once.
-func behind(at event.Position, events []event.Recorded) []event.Recorded {
-	fresh := make([]event.Recorded, 0, len(events))
-	for _, e := range events {
-		if e.Position > at {
-			fresh = append(fresh, e)
-			at = e.Position
-		}
-	}
-	return fresh
 }
 
 // meet holds a lineage that is new to this run against the marks of all parts of

@@ -113,12 +113,12 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		return ctx.Err()
 	}
 	defer leave()
-	if s.killed(&p); p.State != Retrying {
-		return s.put(ctx, h, p)
-	}
 	events, err := s.read(reading, items[:min(len(items), drainBatch)])
 	if err != nil && s.classify(err) != ClassPermanent {
 		return err // none was tried
+	}
+	if s.killed(&p); p.State != Retrying {
+		return s.putWaiting(ctx, h, p, events)
 	}
 	before := p
 	s.trying[key.Key] = before
@@ -133,7 +133,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		n, err = s.drainSome(ctx, p, items, events)
 	}
 	if err != nil {
-		return s.drainFailed(ctx, h, before, p, err)
+		return s.drainFailed(ctx, h, before, p, events, err)
 	}
 	delete(s.trying, key.Key)
 	if n == len(items) {
@@ -212,6 +212,17 @@ func (s *segment) put(ctx context.Context, h *held, p Parked) error {
 	return nil
 }
 
+// putWaiting tells of the first of the events before it, if it is to wait: those that
+// cannot be read are not there.
+func (s *segment) putWaiting(ctx context.Context, h *held, p Parked, events []event.Recorded) error {
+	if len(events) > 0 {
+		if err := s.waiting(ctx, p, events[0]); err != nil {
+			return err
+		}
+	}
+	return s.put(ctx, h, p)
+}
+
 // drainOf is the batch that applies the first events of a parked key.
 func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch {
 	w := Write{Marks: Checkpoint{s.part: s.mark}, Done: items[:len(events)]}
@@ -227,7 +238,7 @@ func (s *segment) drainOf(p Parked, items []Item, events []event.Recorded) Batch
 // drainFailed writes down the attempt. It does not count if nothing else took effect
 // since the last one, or if most keys fail, because then it may be the fault of what all
 // depend on.
-func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, err error) error {
+func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, events []event.Recorded, err error) error {
 	if isOver(err) || halts(err) {
 		return err
 	}
@@ -251,7 +262,7 @@ func (s *segment) drainFailed(ctx context.Context, h *held, before, p Parked, er
 	}
 	h.tried = s.applied
 	s.note(&p, class, err, time.Now())
-	if err := s.put(ctx, h, p); err != nil {
+	if err := s.putWaiting(ctx, h, p, events); err != nil {
 		return err
 	}
 	delete(s.trying, p.Key.Key)

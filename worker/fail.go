@@ -57,7 +57,7 @@ func (s *segment) failed(ctx context.Context, in *intake, lo, hi, at int, err er
 	case len(s.held)+len(in.parking) >= MaxParked:
 		return s.outage(ctx, false, fmt.Errorf("%d keys are parked, which is the most: %w", MaxParked, err))
 	}
-	s.hold(in, e, class, err)
+	s.hold(in, at, class, err)
 	in.alone, s.size = -1, s.most // how the others do is seen before anything is parked
 	return nil
 }
@@ -95,7 +95,7 @@ var ErrLate = errors.New("event was parked by its relay and comes late: retry it
 
 // holdLate has the keys parked of events that come late.
 func (s *segment) holdLate(in *intake) error {
-	for _, e := range in.page.Events {
+	for i, e := range in.page.Events {
 		if e.Position > in.late || !s.Covers(e) {
 			continue
 		}
@@ -103,16 +103,16 @@ func (s *segment) holdLate(in *intake) error {
 			return Halt(fmt.Errorf("position %d: %w", e.Position, ErrLate))
 		}
 		if key := s.key(e).Key; s.held[key] == nil && in.parking[key] == nil {
-			s.hold(in, e, ClassPermanent, ErrLate)
+			s.hold(in, i, ClassPermanent, ErrLate)
 		}
 	}
 	return nil
 }
 
 // hold has the key of an event parked with the next batch.
-func (s *segment) hold(in *intake, e event.Recorded, class Class, err error) {
+func (s *segment) hold(in *intake, at int, class Class, err error) {
 	now := time.Now()
-	p := &Parked{Key: s.key(e), Since: now, Attempts: 1, First: int64(e.Position)}
+	p := &Parked{Key: s.key(in.page.Events[at]), Since: now, Attempts: 1, First: in.seq(at)}
 	s.note(p, class, err, now)
 	in.parking[p.Key.Key] = p
 }

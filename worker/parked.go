@@ -88,7 +88,8 @@ type Attempt struct {
 // Item is one event that is held aside.
 type Item struct {
 	Key
-	// Seq orders the items of a key: the position of the event.
+	// Seq orders the items of a key: the position of the event, or its offset in a
+	// source whose reader goes by those.
 	Seq int64
 	// Data is an event that came from a source, in its stored form. nil: it is the event
 	// of the log whose position is Seq, and is read from there when it is needed.
@@ -152,6 +153,13 @@ func eachParked(ctx context.Context, store Parking, q ParkedQuery) iter.Seq2[Par
 			q.After = page[len(page)-1].Key
 		}
 	}
+}
+
+// item keeps an event of an intake, or points at it.
+func (in *intake) item(key Key, i int) Item {
+	item := EventItem(key, in.page.Events[i], in.own)
+	item.Seq = in.seq(i)
+	return item
 }
 
 // EventItem returns an item for an event. With own, the event is in the log that

@@ -60,6 +60,10 @@ type Reader struct {
 	// mark is not at the revision in the Write it does neither, and returns ErrFenced.
 	// Which event has failed it says with an *EventError.
 	Apply func(ctx context.Context, b Batch) error
+	// Waiting is told of an event before it, and with it its key, is parked as Waiting,
+	// each time that happens: for a copy elsewhere, at least once. After an error nothing
+	// is parked, and it is tried again. May be nil.
+	Waiting func(ctx context.Context, p Parked, e event.Recorded) error
 
 	Batch   int           // the most events of one; 0: DefaultBatch
 	Timeout time.Duration // of one batch; 0: DefaultTimeout

@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"fmt"
+	"math"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
@@ -19,33 +20,42 @@ import (
 // belongs to what has come in their place, the error is a permanent
 // *DivergedError.
 func (m Mark) Receive(name string, d Delivery) (lineage string, events []event.Recorded, err error) {
-	if m.Lineage == d.Lineage || m.Lineage == "" || d.Lineage == "" || sabotage.NoLineage {
-		return cmp.Or(m.Lineage, d.Lineage), d.Events, nil
-	}
-	mine, err := eventstore.ParseLineage(m.Lineage)
-	if err != nil {
-		return "", nil, Permanent(fmt.Errorf("receive %s: part %s: the mark: %w", name, d.Part, err))
-	}
-	theirs, err := eventstore.ParseLineage(d.Lineage)
-	if err != nil {
-		return "", nil, Permanent(fmt.Errorf("receive %s: part %s: %w", name, d.Part, err))
-	}
-	if common, grown := theirs.CommonWith(mine.Now().Incarnation); grown {
-		if m.Position > common {
-			return "", nil, m.parted(name, d, common)
-		}
-		return d.Lineage, d.Events, nil
-	}
-	common, older := mine.CommonWith(theirs.Now().Incarnation)
-	if !older {
-		return "", nil, m.parted(name, d, shared(mine, theirs))
+	lineage, last, err := m.receive(name, d)
+	if err != nil || last == math.MaxInt64 {
+		return lineage, d.Events, err
 	}
 	for _, e := range d.Events {
-		if e.Position <= common {
+		if e.Position <= last {
 			events = append(events, e)
 		}
 	}
-	return m.Lineage, events, nil
+	return lineage, events, nil
+}
+
+// receive returns up to which position the events are of the same history.
+func (m Mark) receive(name string, d Delivery) (lineage string, last event.Position, err error) {
+	if m.Lineage == d.Lineage || m.Lineage == "" || d.Lineage == "" || sabotage.NoLineage {
+		return cmp.Or(m.Lineage, d.Lineage), math.MaxInt64, nil
+	}
+	mine, err := eventstore.ParseLineage(m.Lineage)
+	if err != nil {
+		return "", 0, Permanent(fmt.Errorf("receive %s: part %s: the mark: %w", name, d.Part, err))
+	}
+	theirs, err := eventstore.ParseLineage(d.Lineage)
+	if err != nil {
+		return "", 0, Permanent(fmt.Errorf("receive %s: part %s: %w", name, d.Part, err))
+	}
+	if common, grown := theirs.CommonWith(mine.Now().Incarnation); grown {
+		if m.Position > common {
+			return "", 0, m.parted(name, d, common)
+		}
+		return d.Lineage, math.MaxInt64, nil
+	}
+	common, older := mine.CommonWith(theirs.Now().Incarnation)
+	if !older {
+		return "", 0, m.parted(name, d, shared(mine, theirs))
+	}
+	return m.Lineage, common, nil
 }
 
 func (m Mark) parted(name string, d Delivery, common event.Position) error {

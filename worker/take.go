@@ -14,8 +14,9 @@ import (
 
 // intake is a page of the log, or a delivery, on its way to take effect.
 type intake struct {
-	page eventstore.Page
-	own  bool // the events are in the log, and can be read again
+	page    eventstore.Page
+	own     bool    // the events are in the log, and can be read again
+	offsets []int64 // of the events, if they count and not the positions: see Delivery
 	// mark returns the mark after events lo to hi, from the one before them.
 	mark func(m Mark, in *intake, lo, hi int) Mark
 
@@ -25,10 +26,18 @@ type intake struct {
 	late    event.Position     // events up to it come late, see Delivery
 }
 
-// parked takes the keys off the list that are parked with the events up to a position.
-func (in *intake) parked(to event.Position) {
+// seq returns the place of an event in its part.
+func (in *intake) seq(i int) int64 {
+	if in.offsets != nil {
+		return in.offsets[i]
+	}
+	return int64(in.page.Events[i].Position)
+}
+
+// parked takes the keys off the list that are parked with the events up to a place.
+func (in *intake) parked(to int64) {
 	for key, p := range in.parking {
-		if p.First <= int64(to) {
+		if p.First <= to {
 			delete(in.parking, key)
 		}
 	}
@@ -62,7 +71,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 		if err == nil {
 			lo = hi
 			s.size = min(2*s.size, s.most)
-			in.parked(events[hi-1].Position)
+			in.parked(in.seq(hi - 1))
 			continue
 		}
 		if err := s.failed(ctx, in, lo, hi, at, err); err != nil {
@@ -77,7 +86,7 @@ const unclaimed = -2
 
 // attempt claims and tries the events lo to hi, or fewer, and returns how many.
 func (s *segment) attempt(ctx context.Context, in *intake, lo, hi int) (upTo, at int, err error) {
-	alone := s.suspect.Events > 0 && s.suspect.Events < 32 && in.page.Events[lo].Position <= s.suspect.To
+	alone := s.suspect.Events > 0 && s.suspect.Events < 32 && in.seq(lo) <= int64(s.suspect.To)
 	leave, ok := s.trials.enter(ctx, alone, s.Timeout+grace)
 	if !ok {
 		return hi, unclaimed, ctx.Err()
@@ -99,12 +108,12 @@ func (s *segment) attempt(ctx context.Context, in *intake, lo, hi int) (upTo, at
 // and Retry.Kills more to be sure that it is the one.
 func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error) {
 	c := Claim{Times: 1}
-	if s.suspect.Events > 0 && in.page.Events[lo].Position > s.suspect.To {
+	if s.suspect.Events > 0 && in.seq(lo) > int64(s.suspect.To) {
 		s.suspect, s.proven = Claim{}, true
 	}
 	if s.suspect.Events > 0 {
 		hi = min(hi, lo+max(1, s.suspect.Events/16))
-		for hi > lo+1 && in.page.Events[hi-1].Position > s.suspect.To {
+		for hi > lo+1 && in.seq(hi-1) > int64(s.suspect.To) {
 			hi--
 		}
 		if s.suspect.Events == 1 {
@@ -115,14 +124,14 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 			if s.Stop {
 				return hi, killer
 			}
-			s.hold(in, in.page.Events[lo], ClassPermanent, killer)
+			s.hold(in, lo, ClassPermanent, killer)
 			s.suspect = Claim{}
 			return lo + 1, nil
 		}
 	} else if s.proven {
 		return hi, nil
 	}
-	c.To, c.Events = in.page.Events[hi-1].Position, hi-lo
+	c.To, c.Events = event.Position(in.seq(hi-1)), hi-lo
 	next := s.mark
 	next.Claim = c
 	if err := s.save(ctx, Write{Marks: Checkpoint{s.part: next}}); err != nil {
@@ -156,7 +165,7 @@ func (s *segment) moved(w Write) {
 func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err error) {
 	next := in.mark(s.mark, in, lo, hi)
 	next.Claim = Claim{}
-	if s.suspect.Events > 1 && next.Position < s.suspect.To {
+	if s.suspect.Events > 1 && in.seq(hi-1) < int64(s.suspect.To) {
 		next.Claim = s.mark.Claim // what is left of it is still suspect
 		next.Claim.To, next.Claim.Events = s.suspect.To, s.suspect.Events-(hi-lo)
 	}
@@ -176,11 +185,14 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			if SegmentOf(key.Key, s.Segments) != s.number {
 				continue
 			}
-			if s.isHeld(in, key, e) {
-				if p := in.parking[key.Key]; p != nil && p.First == int64(e.Position) {
+			if s.isHeld(in, key, in.seq(i)) {
+				if p := in.parking[key.Key]; p != nil && p.First == in.seq(i) {
+					if err := s.waiting(ctx, *p, e); err != nil {
+						return -1, err
+					}
 					b.Write.Park = append(b.Write.Park, *p)
 				}
-				b.Write.Items = append(b.Write.Items, EventItem(key, e, in.own))
+				b.Write.Items = append(b.Write.Items, in.item(key, i))
 				continue
 			}
 		}
@@ -218,13 +230,26 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	return 0, nil
 }
 
+// waiting tells of an event that is about to wait for somebody.
+func (s *segment) waiting(ctx context.Context, p Parked, e event.Recorded) error {
+	if s.Waiting == nil || p.State != Waiting {
+		return nil
+	}
+	ctx, cancel := Detach(ctx, s.Timeout)
+	defer cancel()
+	if err := Guard(func() error { return s.Waiting(ctx, p, e) }); err != nil {
+		return Systemic(fmt.Errorf("before key %q is parked: %w", p.Key.Key, err))
+	}
+	return nil
+}
+
 // isHeld reports whether an event goes behind a parked key, or has its key parked.
-func (s *segment) isHeld(in *intake, key Key, e event.Recorded) bool {
+func (s *segment) isHeld(in *intake, key Key, seq int64) bool {
 	p := in.parking[key.Key]
 	if sabotage.ParkAlone {
-		return p != nil && p.First == int64(e.Position)
+		return p != nil && p.First == seq
 	}
-	return p != nil && p.First <= int64(e.Position) || s.held[key.Key] != nil
+	return p != nil && p.First <= seq || s.held[key.Key] != nil
 }
 
 func (s *segment) key(e event.Recorded) Key { return Key{s.part, tidy(s.Key(e))} }

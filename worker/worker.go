@@ -160,6 +160,11 @@ type Delivery struct {
 	// First is where this delivery begins in Source, Next where the next one will.
 	First, Next int64
 	Events      []event.Recorded
+	// Offsets are where the events are in Source, rising, if the reader itself tells
+	// repeats from others, by something else than their positions. They take the place of
+	// positions then in what is claimed and parked: see Item.Seq. nil: an event at or
+	// before the position of the mark is a repeat, and is left out.
+	Offsets []int64
 }
 
 // GapError says that a delivery begins behind the place that the mark names, so
