@@ -13,6 +13,9 @@ type relayOptions struct {
 	domain string
 	mapper Mapper
 	worker worker.Reader // as far as options set it
+
+	contracts   map[string]Contract // by topic
+	otherTopics Contract            // that of topics without one
 }
 
 // Option changes a Relay. NewRelay panics if it is out of its bounds, and names it.
@@ -55,6 +58,22 @@ func WithDomain(domain string) Option {
 // mapper held back are not published later when it lets them through to a topic
 // that the category has already; use a new topic for that.
 func WithMapper(m Mapper) Option { return func(o *relayOptions) { o.mapper = m } }
+
+// WithTopics says what topics are to be. Default: WithOtherTopics.
+func WithTopics(contracts ...Contract) Option {
+	return func(o *relayOptions) {
+		if o.contracts == nil {
+			o.contracts = map[string]Contract{}
+		}
+		for _, c := range contracts {
+			o.contracts[c.Topic] = c
+		}
+	}
+}
+
+// WithOtherTopics says what the topics are to be that WithTopics does not name. Default:
+// the zero Contract.
+func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
 
 // WithBatch sets the most events that are in flight, and published again after
 // a crash. Default 1000, from 1 to 10,000.

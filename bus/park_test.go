@@ -148,7 +148,7 @@ func (p *picky) count() int {
 	return p.calls
 }
 
-func (p *picky) Topics(ctx context.Context, names ...string) (map[string]string, error) {
+func (p *picky) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away != nil {

@@ -11,13 +11,16 @@ import (
 // Publisher sends messages to a broker. Implementations are safe for
 // concurrent use.
 type Publisher interface {
-	// Topics makes sure that the topics exist, and returns the id of each one's
-	// present incarnation: a topic that is deleted and made again has another.
-	Topics(ctx context.Context, names ...string) (map[string]string, error)
+	// Topics returns what the broker has under the names, as it is now. A topic that does
+	// not exist is left out.
+	Topics(ctx context.Context, names ...string) (map[string]Topic, error)
+	// Create makes topics, and returns when they can be published to. One that exists is
+	// left as it is.
+	Create(ctx context.Context, contracts ...Contract) error
 	// Publish sends the messages in the given order and returns nil when the
 	// broker has acknowledged all of them. After an error any of them may have
 	// been delivered; for each key, those that were are the first of the given,
-	// in order.
+	// in order. It should be a *PublishError.
 	Publish(ctx context.Context, messages []Message) error
 	// Newest shows the messages of a topic, one partition after the other, each from
 	// its newest message backwards, until visit returns false for one of the partition
@@ -26,6 +29,22 @@ type Publisher interface {
 	// meanwhile may be missing.
 	Newest(ctx context.Context, topic string, visit func(partition int32, m Message) (more bool)) error
 }
+
+// PublishError is what Publish returns if it knows which of its messages were
+// acknowledged.
+type PublishError struct {
+	// Acked tells it of each message. One that is not may have been delivered all the same.
+	Acked []bool
+	// Index is that of the message whose fault it is, -1 if that is not known, or if it is
+	// none's.
+	Index int
+	Err   error
+}
+
+func (e *PublishError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PublishError) Unwrap() error { return e.Err }
 
 // Mapper decides what is published of an event: the message, and false if
 // nothing is. It must be pure, and must send all events of a stream to one
@@ -36,13 +55,13 @@ type Mapper func(r event.Recorded) (Message, bool, error)
 // that a stream stays in one partition.
 func TopicPerCategory(domain string) Mapper {
 	return func(r event.Recorded) (Message, bool, error) {
-		m, err := MessageOf(Topic(domain, r.Stream.Category), r)
+		m, err := MessageOf(TopicName(domain, r.Stream.Category), r)
 		return m, true, err
 	}
 }
 
-// Topic returns the name of a category's topic: {domain}.{category}.
-func Topic(domain, category string) string { return domain + "." + category }
+// TopicName returns the name of a category's topic: {domain}.{category}.
+func TopicName(domain, category string) string { return domain + "." + category }
 
 // DefaultDomain is the first word of topic names unless WithDomain says otherwise.
 const DefaultDomain = "annals"

@@ -126,7 +126,44 @@ func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[str
 	if len(names) == 0 {
 		return nil, nil
 	}
-	return r.to.Topics(ctx, names...)
+	return r.idsOf(ctx, names)
+}
+
+// idsOf returns the ids of topics, and makes those that do not exist.
+func (r *relayRun) idsOf(ctx context.Context, names []string) (map[string]string, error) {
+	have, err := r.to.Topics(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	var missing []Contract
+	for _, name := range names {
+		if _, ok := have[name]; !ok {
+			missing = append(missing, r.contract(name))
+		}
+	}
+	if len(missing) > 0 {
+		if err := r.to.Create(ctx, missing...); err != nil {
+			return nil, err
+		}
+		if have, err = r.to.Topics(ctx, names...); err != nil {
+			return nil, err
+		}
+	}
+	ids := map[string]string{}
+	for name, t := range have {
+		ids[name] = t.ID
+	}
+	return ids, nil
+}
+
+// contract returns that of a topic.
+func (r *Relay) contract(topic string) Contract {
+	c, ok := r.contracts[topic]
+	if !ok {
+		c = r.otherTopics
+	}
+	c.Topic = topic
+	return c
 }
 
 // ErrMixedTopic says that a changed mapping would fill a topic from the beginning

@@ -65,7 +65,7 @@ func newLost(t *testing.T) lost {
 func (l lost) joined() worker.Store[pgx.Tx] { return worker.Join(l.db, worker.Store[pgx.Tx](l.models)) }
 
 func (l lost) relay() *bus.Relay {
-	return bus.NewRelay(l.db, kafka.NewPublisher(l.client, kafka.WithPartitions(1)))
+	return bus.NewRelay(l.db, kafka.NewPublisher(l.client), bus.WithOtherTopics(bus.Contract{Partitions: 1}))
 }
 
 func (l lost) catchUp(t *testing.T) {

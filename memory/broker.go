@@ -1,19 +1,24 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
 )
 
-var _ bus.Publisher = (*Broker)(nil)
+var (
+	_ bus.Publisher = (*Broker)(nil)
+	_ bus.Source    = (*brokerSource)(nil)
+)
 
 // Broker is a partitioned broker in process. It is safe for concurrent use.
 type Broker struct {
@@ -26,11 +31,17 @@ type Broker struct {
 
 type topic struct {
 	id         string
-	partitions [][]bus.Message
+	partitions [][]received
 }
 
-// NewBroker returns a broker whose topics have this many partitions. It panics
-// unless there is at least one.
+// received is a message and when it came.
+type received struct {
+	bus.Message
+	at time.Time
+}
+
+// NewBroker returns a broker whose topics have this many partitions, unless their
+// contract says otherwise. It panics unless there is at least one.
 func NewBroker(partitions int) *Broker {
 	if partitions < 1 {
 		panic(fmt.Sprintf("memory: NewBroker(%d): want at least 1 partition", partitions))
@@ -39,17 +50,30 @@ func NewBroker(partitions int) *Broker {
 }
 
 // Topics implements bus.Publisher.
-func (b *Broker) Topics(_ context.Context, names ...string) (map[string]string, error) {
+func (b *Broker) Topics(_ context.Context, names ...string) (map[string]bus.Topic, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ids := map[string]string{}
+	out := map[string]bus.Topic{}
 	for _, name := range names {
-		if b.topics[name] == nil {
-			b.topics[name] = &topic{id: event.NewID().String(), partitions: make([][]bus.Message, b.partitions)}
+		if t := b.topics[name]; t != nil {
+			out[name] = bus.Topic{ID: t.id, Partitions: len(t.partitions)}
 		}
-		ids[name] = b.topics[name].id
 	}
-	return ids, nil
+	return out, nil
+}
+
+// Create implements bus.Publisher. A topic has as many partitions as its contract says,
+// or as the broker has by default.
+func (b *Broker) Create(_ context.Context, contracts ...bus.Contract) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range contracts {
+		if b.topics[c.Topic] == nil {
+			n := cmp.Or(c.Partitions, b.partitions)
+			b.topics[c.Topic] = &topic{id: event.NewID().String(), partitions: make([][]received, n)}
+		}
+	}
+	return nil
 }
 
 // Publish implements bus.Publisher. A topic that does not exist is an error.
@@ -67,7 +91,7 @@ func (b *Broker) Publish(ctx context.Context, messages []bus.Message) error {
 		h := fnv.New32a()
 		_, _ = h.Write(m.Key)
 		p := h.Sum32() % uint32(len(t.partitions))
-		t.partitions[p] = append(t.partitions[p], m)
+		t.partitions[p] = append(t.partitions[p], received{m, time.Now()})
 	}
 	close(b.grown)
 	b.grown = make(chan struct{})
@@ -103,15 +127,17 @@ func (b *Broker) Messages(name string) [][]bus.Message {
 	if b.topics[name] == nil {
 		return nil
 	}
-	out := slices.Clone(b.topics[name].partitions)
-	for i := range out {
-		out[i] = slices.Clone(out[i])
+	out := make([][]bus.Message, len(b.topics[name].partitions))
+	for i, p := range b.topics[name].partitions {
+		for _, r := range p {
+			out[i] = append(out[i], r.Message)
+		}
 	}
 	return out
 }
 
 // Source returns a consumer of the topics: the only member of its group.
-func (b *Broker) Source(topics ...string) worker.Source { return &brokerSource{b, topics} }
+func (b *Broker) Source(topics ...string) bus.Source { return &brokerSource{b, topics} }
 
 type brokerSource struct {
 	*Broker
@@ -126,23 +152,27 @@ func (s *brokerSource) Owns(part string) bool {
 
 // Consume implements worker.Source.
 func (s *brokerSource) Consume(ctx context.Context, to worker.Sink) error {
-	var parts []string
-	for _, name := range s.names {
-		for i := range s.partitions {
-			parts = append(parts, partOf(name, i))
-		}
-	}
-	marks, err := to.Begin(ctx, parts...)
-	if err != nil {
-		return err
-	}
+	return s.Receive(ctx, bus.Events(to, bus.Refuse))
+}
+
+// Receive implements bus.Source. A topic is read from when it is there.
+func (s *brokerSource) Receive(ctx context.Context, to bus.Receiver) error {
+	marks := worker.Checkpoint{}
+	begun := map[string]bool{}
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		grown := s.grown
 		s.mu.Unlock()
 		delivered := false
 		for _, name := range s.names {
-			for i := range s.partitions {
+			for i := range s.partitionsOf(name) {
+				if part := partOf(name, i); !begun[part] {
+					c, err := to.Begin(ctx, part)
+					if err != nil {
+						return err
+					}
+					marks[part], begun[part] = c[part], true
+				}
 				some, err := s.deliver(ctx, name, i, marks, to)
 				if err != nil {
 					return err
@@ -161,37 +191,35 @@ func (s *brokerSource) Consume(ctx context.Context, to worker.Sink) error {
 	return nil
 }
 
-func (s *brokerSource) deliver(ctx context.Context, name string, partition int, marks worker.Checkpoint, to worker.Sink) (bool, error) {
+func (b *Broker) partitionsOf(name string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.topics[name] == nil {
+		return 0
+	}
+	return len(b.topics[name].partitions)
+}
+
+func (s *brokerSource) deliver(ctx context.Context, name string, partition int, marks worker.Checkpoint, to bus.Receiver) (bool, error) {
 	s.mu.Lock()
 	t := s.topics[name]
-	if t == nil {
+	if t == nil || partition >= len(t.partitions) {
 		s.mu.Unlock()
 		return false, nil
 	}
 	part := partOf(name, partition)
-	from := int64(0)
+	d := bus.Delivery{Part: part, Source: t.id, Of: len(t.partitions)}
 	if marks[part].Source == t.id {
-		from = marks[part].Offset
+		d.First = marks[part].Offset
 	}
-	messages := slices.Clone(t.partitions[partition][from:])
+	d.Next = d.First
+	for _, m := range t.partitions[partition][d.First:] {
+		d.Messages = append(d.Messages, bus.Received{Message: m.Message, Offset: d.Next, Time: m.at})
+		d.Next++
+	}
 	s.mu.Unlock()
-	if len(messages) == 0 {
+	if len(d.Messages) == 0 {
 		return false, nil
-	}
-	d := worker.Delivery{Part: part, Source: t.id, Of: s.partitions, First: from, Next: from}
-	for _, m := range messages {
-		e, err := bus.EventOf(m)
-		if err != nil {
-			return false, err
-		}
-		if (bus.LineageOf(m) != d.Lineage || bus.IsLate(m) != d.Late) && len(d.Events) > 0 {
-			if err := to.Deliver(ctx, d); err != nil {
-				return false, err
-			}
-			d.First, d.Events = d.Next, nil
-		}
-		d.Lineage, d.Late, d.Next = bus.LineageOf(m), bus.IsLate(m), d.Next+1
-		d.Events = append(d.Events, e)
 	}
 	if err := to.Deliver(ctx, d); err != nil {
 		return false, err

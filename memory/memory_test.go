@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/bustest"
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/memory"
-	"github.com/annals-go/annals/worker"
 	"github.com/annals-go/annals/worker/workertest"
 )
 
@@ -48,7 +48,7 @@ func TestBroker(t *testing.T) {
 		b := memory.NewBroker(3)
 		return bustest.Target{
 			Publisher: b,
-			Source:    func(_ string, topics ...string) worker.Source { return b.Source(topics...) },
+			Source:    func(_ string, topics ...string) bus.Source { return b.Source(topics...) },
 			Delete:    func(_ context.Context, topic string) error { b.Delete(topic); return nil },
 		}
 	})

@@ -252,7 +252,7 @@ func read(t *testing.T, db *memory.DB, name string, b *memory.Broker) (n int64) 
 		t.Fatal(err)
 	}
 	for _, m := range c {
-		if m.Source == ids["annals.account"] {
+		if m.Source == ids["annals.account"].ID {
 			n += m.Offset
 		}
 	}

@@ -100,9 +100,7 @@ func (h *histories) Deliver(ctx context.Context, d worker.Delivery) error {
 // Runs of messages with and without a lineage, in one batch: no delivery has two.
 func lineagesApart(t *testing.T, target Target) {
 	const n = 120
-	if _, err := target.Publisher.Topics(bounded(t), "shop.order"); err != nil {
-		t.Fatal(err)
-	}
+	create(t, target, "shop.order")
 	of := func(p int) string { return []string{"", "", "a", "a", "b", "a"}[p/13%6] }
 	var messages []bus.Message
 	for _, e := range events(1, n) {

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-go/annals/bus"
-	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
 )
 
-var _ worker.Source = (*Consumer)(nil)
+var _ bus.Source = (*Consumer)(nil)
 
 // Consumer is a source for a projection: one member of a consumer group. Its
 // members share the partitions of the topics out among themselves.
@@ -40,10 +39,15 @@ func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
 // Owns implements worker.Source: a part is named topic/partition.
 func (c *Consumer) Owns(part string) bool { return slices.Contains(c.topics, topicOf(part)) }
 
-// Consume implements worker.Source. It first waits until the topics exist. A
-// record that no relay has made, an offset that the broker has lost, and a
-// topic that grows or is made again while it is read, are errors.
+// Consume implements worker.Source: it is Receive for events only. A record that no relay
+// has made is an error.
 func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
+	return c.Receive(ctx, bus.Events(to, bus.Refuse))
+}
+
+// Receive implements bus.Source. It first waits until the topics exist. An offset that the
+// broker has lost, and a topic that grows or is made again while it is read, are errors.
+func (c *Consumer) Receive(ctx context.Context, to bus.Receiver) error {
 	inner, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	m := &member{Consumer: c, to: to, stop: stop, ready: make(chan struct{}), parts: map[string]*assigned{}}
@@ -114,31 +118,10 @@ func (m *member) deliverPart(ctx context.Context, p kgo.FetchTopicPartition) err
 	if a == nil {
 		return fmt.Errorf("fetch %s: records of a partition that was not assigned", part)
 	}
-	d := worker.Delivery{Part: part, Source: a.id, Of: a.of, First: a.next}
-	for _, r := range p.Records {
-		msg := message(r)
-		e, err := bus.EventOf(msg)
-		if err != nil {
-			return worker.Permanent(fmt.Errorf("%s offset %d: %w", part, r.Offset, err))
-		}
-		if lineage, late := bus.LineageOf(msg), bus.IsLate(msg); lineage != d.Lineage || late != d.Late {
-			if err := m.deliverSome(ctx, a, d); err != nil { // a delivery is of one history, and of one kind
-				return err
-			}
-			d.Lineage, d.Late, d.First, d.Events = lineage, late, a.next, nil
-		}
-		if d.Events == nil {
-			d.Events = make([]event.Recorded, 0, len(p.Records))
-		}
-		d.Events = append(d.Events, e)
+	d := bus.Delivery{Part: part, Source: a.id, Of: a.of, First: a.next, Messages: make([]bus.Received, len(p.Records))}
+	for i, r := range p.Records {
+		d.Messages[i] = bus.Received{Message: message(r), Offset: r.Offset, Time: r.Timestamp}
 		d.Next = r.Offset + 1
-	}
-	return m.deliverSome(ctx, a, d)
-}
-
-func (m *member) deliverSome(ctx context.Context, a *assigned, d worker.Delivery) error {
-	if len(d.Events) == 0 {
-		return nil
 	}
 	if err := m.to.Deliver(ctx, d); err != nil {
 		return err

@@ -46,12 +46,17 @@ func messages(t *testing.T, events ...event.Recorded) []bus.Message {
 	return ms
 }
 
-func publish(t *testing.T, client *kgo.Client, events ...event.Recorded) {
+func create(t *testing.T, p *kafka.Publisher, c bus.Contract) {
 	t.Helper()
-	p := kafka.NewPublisher(client, kafka.WithPartitions(3))
-	if _, err := p.Topics(bounded(t), topic); err != nil {
+	if err := p.Create(bounded(t), c); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func publish(t *testing.T, client *kgo.Client, events ...event.Recorded) {
+	t.Helper()
+	p := kafka.NewPublisher(client)
+	create(t, p, bus.Contract{Topic: topic, Partitions: 3})
 	if err := p.Publish(bounded(t), messages(t, events...)); err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +105,9 @@ func consume(t *testing.T, seeds []string, marks worker.Checkpoint, want int) (w
 func TestTopicsAreMadeToKeepEverything(t *testing.T) {
 	t.Parallel()
 	_, client := open(t)
-	p := kafka.NewPublisher(client, kafka.WithPartitions(5), kafka.WithReplication(1), kafka.WithTopicConfig("max.message.bytes", "2000000"))
+	p := kafka.NewPublisher(client)
 	for range 2 { // the second time they exist
-		if _, err := p.Topics(bounded(t), topic); err != nil {
-			t.Fatal(err)
-		}
+		create(t, p, bus.Contract{Topic: topic, Partitions: 5, Replication: 1, MaxBytes: 2_000_000, Config: map[string]string{"segment.ms": "60000"}})
 	}
 	admin := kadm.NewClient(client)
 	topics, err := admin.ListTopics(bounded(t), topic)
@@ -115,7 +118,7 @@ func TestTopicsAreMadeToKeepEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "2000000"}
+	want := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "2000000", "segment.ms": "60000"}
 	for _, c := range configs[0].Configs {
 		if w, ok := want[c.Key]; ok && w != c.MaybeValue() {
 			t.Errorf("%s is %s, want %s", c.Key, c.MaybeValue(), w)
@@ -137,9 +140,7 @@ func TestPublishRefusesWhatNoBrokerTakes(t *testing.T) {
 	t.Parallel()
 	_, client := open(t)
 	p := kafka.NewPublisher(client)
-	if _, err := p.Topics(bounded(t), topic); err != nil {
-		t.Fatal(err)
-	}
+	create(t, p, bus.Contract{Topic: topic})
 	err := p.Publish(bounded(t), []bus.Message{
 		{Topic: topic, Key: []byte("o-1"), Value: []byte("first")},
 		{Topic: topic, Key: []byte("o-1"), Value: make([]byte, 1_000_012)},
@@ -159,10 +160,8 @@ func TestPublishRefusesWhatNoBrokerTakes(t *testing.T) {
 func TestRefusedRecordsAreNotOvertaken(t *testing.T) {
 	t.Parallel()
 	seeds, client := open(t)
-	p := kafka.NewPublisher(client, kafka.WithPartitions(1), kafka.WithTopicConfig("max.message.bytes", "20000"))
-	if _, err := p.Topics(bounded(t), topic); err != nil {
-		t.Fatal(err)
-	}
+	p := kafka.NewPublisher(client)
+	create(t, p, bus.Contract{Topic: topic, Partitions: 1, MaxBytes: 20_000})
 	var events []event.Recorded
 	for i := range 400 {
 		e := recorded(i + 1)
@@ -362,16 +361,12 @@ func TestConsumerWaitsForTheTopic(t *testing.T) {
 
 func TestNewPublisherPanics(t *testing.T) {
 	t.Parallel()
-	_, client := open(t)
 	plain, err := kgo.NewClient()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(plain.Close)
 	for want, build := range map[string]func(){
-		"kafka: option WithPartitions: 0: want 1 to 10000": func() { kafka.NewPublisher(client, kafka.WithPartitions(0)) },
-		"kafka: option WithReplication: 0: want 1 to 100":  func() { kafka.NewPublisher(client, kafka.WithReplication(0)) },
-		"kafka: option WithTopicConfig: the key is empty":  func() { kafka.NewPublisher(client, kafka.WithTopicConfig("", "x")) },
 		"kafka: NewPublisher: make its client with kgo.ManualFlushing(), which keeps the order of a key when a broker refuses a record": func() { kafka.NewPublisher(plain) },
 	} {
 		func() {

@@ -8,10 +8,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/bustest"
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/internal/devenv/broker"
-	"github.com/annals-go/annals/worker"
 )
 
 // open starts a broker in process, with the real protocol over TCP.
@@ -35,8 +35,8 @@ func TestBroker(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bustest.Target {
 		seeds, client := open(t)
 		return bustest.Target{
-			Publisher: kafka.NewPublisher(client, kafka.WithPartitions(3)),
-			Source: func(group string, topics ...string) worker.Source {
+			Publisher: kafka.NewPublisher(client),
+			Source: func(group string, topics ...string) bus.Source {
 				return kafka.NewConsumer(group, topics, kgo.SeedBrokers(seeds...))
 			},
 			Delete: func(ctx context.Context, topic string) error {

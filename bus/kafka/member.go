@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -15,7 +16,7 @@ type member struct {
 	*Consumer
 	ready  chan struct{} // closed when client is set: the client may call begin before
 	client *kgo.Client
-	to     worker.Sink
+	to     bus.Receiver
 	stop   context.CancelCauseFunc
 
 	mu    sync.Mutex

@@ -1,10 +1,11 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"strconv"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -20,11 +21,8 @@ var _ bus.Publisher = (*Publisher)(nil)
 // Publisher implements bus.Publisher over a client of the user's. It is safe
 // for concurrent use.
 type Publisher struct {
-	client      *kgo.Client
-	admin       *kadm.Client
-	partitions  int32
-	replication int16
-	configs     map[string]*string
+	client *kgo.Client
+	admin  *kadm.Client
 
 	maxBytes int // of a record batch
 
@@ -34,110 +32,93 @@ type Publisher struct {
 	ids map[string]string // as last seen
 }
 
-// Option changes a Publisher.
-type Option func(*Publisher) error
-
-// WithPartitions sets the number of partitions of topics that the Publisher
-// creates. Default 6, from 1 to 10,000. The number of a topic must not change
-// later: keys would move, and the order of their events with them.
-func WithPartitions(n int) Option {
-	return func(p *Publisher) error {
-		if n < 1 || n > 10_000 {
-			return fmt.Errorf("option WithPartitions: %d: want 1 to 10000", n)
-		}
-		p.partitions = int32(n)
-		return nil
-	}
-}
-
-// WithReplication sets the replication factor of topics that the Publisher
-// creates. Default: the broker's default.
-func WithReplication(n int) Option {
-	return func(p *Publisher) error {
-		if n < 1 || n > 100 {
-			return fmt.Errorf("option WithReplication: %d: want 1 to 100", n)
-		}
-		p.replication = int16(n)
-		return nil
-	}
-}
-
-// WithTopicConfig sets a configuration of topics that the Publisher creates,
-// such as "min.insync.replicas". Default: cleanup.policy=delete and
-// retention.ms=-1, which keep every event for consumers to come.
-func WithTopicConfig(key, value string) Option {
-	return func(p *Publisher) error {
-		if key == "" {
-			return errors.New("option WithTopicConfig: the key is empty")
-		}
-		p.configs[key] = &value
-		return nil
-	}
-}
-
 // NewPublisher returns a Publisher. It does no I/O and does not close the
 // client. The client must be made with kgo.ManualFlushing, and be used by nobody
-// else to produce. NewPublisher panics if it was not, or if an option is out of
-// its bounds.
-func NewPublisher(client *kgo.Client, opts ...Option) *Publisher {
+// else to produce. NewPublisher panics if it was not.
+func NewPublisher(client *kgo.Client) *Publisher {
 	if manual, _ := client.OptValue(kgo.ManualFlushing).(bool); !manual {
 		panic("kafka: NewPublisher: make its client with kgo.ManualFlushing(), which keeps the order of a key when a broker refuses a record")
 	}
 	maxBytes, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
-	remove, forever := "delete", "-1"
-	p := &Publisher{
-		client: client, admin: kadm.NewClient(client),
-		partitions: 6, replication: -1,
-		configs:  map[string]*string{"cleanup.policy": &remove, "retention.ms": &forever},
-		maxBytes: int(maxBytes),
-		ids:      map[string]string{},
-	}
-	for _, o := range opts {
-		if err := o(p); err != nil {
-			panic("kafka: " + err.Error())
-		}
-	}
-	return p
+	return &Publisher{client: client, admin: kadm.NewClient(client), maxBytes: int(maxBytes), ids: map[string]string{}}
 }
 
-// Topics implements bus.Publisher. Topics that do not exist are created; those
-// that do are left as they are.
-func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]string, error) {
-	topics, missing, err := describe(ctx, p.client, names)
-	if err == nil && len(missing) > 0 {
-		// It returns when the brokers have told all partitions to each other: a
-		// record sent earlier would meet an unknown topic.
-		if err = p.create(ctx, missing); err == nil {
-			topics, err = await(ctx, p.client, names)
-		}
-	}
+// Topics implements bus.Publisher.
+func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
+	topics, _, err := describe(ctx, p.client, names)
 	if err != nil {
-		return nil, fmt.Errorf("prepare topics: %w", err)
+		return nil, fmt.Errorf("read topics: %w", err)
 	}
-	ids := map[string]string{}
+	p.met(topics)
+	out := map[string]bus.Topic{}
+	for name, t := range topics {
+		out[name] = bus.Topic{ID: t.id, Partitions: t.partitions}
+	}
+	return out, nil
+}
+
+// met has the client forget topics that were deleted and made again.
+func (p *Publisher) met(topics map[string]topic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, t := range topics {
 		if before := p.ids[name]; before != "" && before != t.id {
-			p.client.PurgeTopicsFromProducing(name) // it remembers the deleted topic
+			p.client.PurgeTopicsFromProducing(name)
 		}
-		ids[name] = t.id
+		p.ids[name] = t.id
 	}
-	maps.Copy(p.ids, ids)
-	return ids, nil
 }
 
-func (p *Publisher) create(ctx context.Context, missing []string) error {
-	created, err := p.admin.CreateTopics(ctx, p.partitions, p.replication, p.configs, missing...)
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
-	}
-	for _, t := range created.Sorted() {
-		if t.Err != nil && !errors.Is(t.Err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("create %s: %w: %s", t.Topic, t.Err, t.ErrMessage)
+// Create implements bus.Publisher. It returns when the brokers have told all partitions to
+// each other: a record sent earlier would meet an unknown topic.
+func (p *Publisher) Create(ctx context.Context, contracts ...bus.Contract) error {
+	names := make([]string, len(contracts))
+	for i, c := range contracts {
+		names[i] = c.Topic
+		if err := p.create(ctx, c); err != nil {
+			return err
 		}
 	}
+	topics, err := await(ctx, p.client, names)
+	if err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	p.met(topics)
 	return nil
+}
+
+func (p *Publisher) create(ctx context.Context, c bus.Contract) error {
+	replication := int16(-1)
+	if c.Replication > 0 {
+		replication = int16(c.Replication)
+	}
+	_, err := p.admin.CreateTopic(ctx, int32(cmp.Or(c.Partitions, bus.DefaultPartitions)), replication, configOf(c), c.Topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", c.Topic, err)
+	}
+	return nil
+}
+
+// configOf returns the settings of a topic.
+func configOf(c bus.Contract) map[string]*string {
+	retention := int64(-1)
+	if c.Retention > 0 {
+		retention = c.Retention.Milliseconds()
+	}
+	set := map[string]*string{}
+	put := func(key, value string) { set[key] = &value }
+	put("cleanup.policy", "delete")
+	put("retention.ms", strconv.FormatInt(retention, 10))
+	if c.MinInSync > 0 {
+		put("min.insync.replicas", strconv.Itoa(c.MinInSync))
+	}
+	if c.MaxBytes > 0 {
+		put("max.message.bytes", strconv.Itoa(c.MaxBytes))
+	}
+	for key, value := range c.Config {
+		put(key, value)
+	}
+	return set
 }
 
 // Publish implements bus.Publisher. A message that no broker would take is a

@@ -39,8 +39,7 @@ func TestRefusedEventIsParked(t *testing.T) {
 			note("o-c", large)
 		}
 	}
-	publisher := kafka.NewPublisher(client, kafka.WithPartitions(1), kafka.WithTopicConfig("max.message.bytes", "20000"))
-	relay := bus.NewRelay(db, publisher, bus.WithDomain("shop"), bus.WithLogger(slog.New(slog.DiscardHandler)))
+	relay := bus.NewRelay(db, kafka.NewPublisher(client), bus.WithOtherTopics(bus.Contract{Partitions: 1, MaxBytes: 20_000}), bus.WithDomain("shop"), bus.WithLogger(slog.New(slog.DiscardHandler)))
 	err := relay.Drain(bounded(t))
 	var parked *worker.ParkedError
 	if !errors.As(err, &parked) || parked.Keys != 1 {

@@ -30,7 +30,7 @@ import (
 
 const domain = "shop"
 
-var topics = []string{bus.Topic(domain, order.Category), bus.Topic(domain, returns.Category)}
+var topics = []string{bus.TopicName(domain, order.Category), bus.TopicName(domain, returns.Category)}
 
 // pipeline is everything between a command and the read model.
 type pipeline struct {
@@ -42,7 +42,7 @@ type pipeline struct {
 	relay   *bus.Relay
 	sales   *projection.Projection[pgx.Tx]
 	source  worker.Source
-	topics  map[string]string // their ids
+	topics  map[string]bus.Topic
 	meter   *meter
 	closers []func()
 }
@@ -102,6 +102,13 @@ func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) (err error) {
 	p.sales = sales.Projection(sales.Schema)
 	p.source = kafka.NewConsumer("order-example-sales", topics, seeds)
 	// Both topics at once: a consumer waits for a topic that has no event yet.
+	contracts := make([]bus.Contract, len(topics))
+	for i, topic := range topics {
+		contracts[i].Topic = topic
+	}
+	if err := publisher.Create(ctx, contracts...); err != nil {
+		return err
+	}
 	p.topics, err = publisher.Topics(ctx, topics...)
 	return err
 }
@@ -179,10 +186,10 @@ func (p *pipeline) unparked(ctx context.Context) (bool, error) {
 // reached the head. An empty log has no marks. A mark that names another id than
 // the topic has now says what a deleted topic held: the relay, once it has
 // looked, fills the new one.
-func published(c worker.Checkpoint, head event.Position, ids map[string]string) bool {
+func published(c worker.Checkpoint, head event.Position, topics map[string]bus.Topic) bool {
 	for part, m := range c {
 		_, topic, _ := strings.Cut(part, "/")
-		if id, ours := ids[topic]; m.Position < head || ours && m.Source != id {
+		if t, ours := topics[topic]; m.Position < head || ours && m.Source != t.ID {
 			return false
 		}
 	}

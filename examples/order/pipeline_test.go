@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
 )
@@ -36,7 +37,7 @@ func TestConnectErrors(t *testing.T) {
 
 func TestPublished(t *testing.T) {
 	t.Parallel()
-	ids := map[string]string{"shop.order": "new", "shop.return": "same"}
+	ids := map[string]bus.Topic{"shop.order": {ID: "new"}, "shop.return": {ID: "same"}}
 	mark := func(p event.Position, source string) worker.Mark { return worker.Mark{Position: p, Source: source} }
 	for _, tt := range []struct {
 		name string

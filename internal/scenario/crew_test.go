@@ -324,13 +324,15 @@ func (c *crew) readLog(ctx context.Context) error {
 // tellingPublisher is a broker that lives in the process of the test.
 type tellingPublisher struct{ to *oracle.Recorder }
 
-func (tellingPublisher) Topics(_ context.Context, names ...string) (map[string]string, error) {
-	out := map[string]string{}
+func (tellingPublisher) Topics(_ context.Context, names ...string) (map[string]bus.Topic, error) {
+	out := map[string]bus.Topic{}
 	for _, n := range names {
-		out[n] = "1"
+		out[n] = bus.Topic{ID: "1", Partitions: 1}
 	}
 	return out, nil
 }
+
+func (tellingPublisher) Create(context.Context, ...bus.Contract) error { return nil }
 
 // Newest shows nothing: it is asked after a failover, and here is none.
 func (tellingPublisher) Newest(context.Context, string, func(int32, bus.Message) bool) error {

@@ -226,9 +226,11 @@ type rowPublisher struct {
 	to   *oracle.Recorder
 }
 
-func (rowPublisher) Topics(ctx context.Context, names ...string) (map[string]string, error) {
+func (rowPublisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
 	return tellingPublisher{}.Topics(ctx, names...)
 }
+
+func (rowPublisher) Create(context.Context, ...bus.Contract) error { return nil }
 
 func (rowPublisher) Newest(context.Context, string, func(int32, bus.Message) bool) error { return nil }
 

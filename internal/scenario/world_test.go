@@ -99,7 +99,7 @@ func newWorld(t *testing.T, server *devenv.Server) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
-	w.relay = bus.NewRelay(w.db, kafka.NewPublisher(w.client, kafka.WithPartitions(parts)), bus.WithBatch(50), bus.WithRetry(patient), bus.WithLogger(silent))
+	w.relay = bus.NewRelay(w.db, kafka.NewPublisher(w.client), bus.WithOtherTopics(bus.Contract{Partitions: parts}), bus.WithBatch(50), bus.WithRetry(patient), bus.WithLogger(silent))
 	t.Cleanup(func() {
 		for _, r := range w.readers {
 			_ = r.stop()

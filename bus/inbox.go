@@ -1,0 +1,55 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/worker"
+)
+
+// InboxStore is a store that remembers which messages have taken effect, in the same
+// transactions as the effects. It is safe for concurrent use.
+type InboxStore[Tx any] interface {
+	worker.Store[Tx]
+	// RememberTx remembers messages for a consumer in the caller's transaction, which is
+	// that of an Advance of the consumer, and says of each what was known of it before.
+	// One that is given twice is New and then Repeated. Only what is New is remembered.
+	RememberTx(ctx context.Context, tx Tx, consumer string, messages []Identity) ([]Memory, error)
+	// Forget forgets at most limit of what a consumer remembered before a time, oldest
+	// first, and returns how many. What may have been forgotten is known for ever: see
+	// Forgotten.
+	Forget(ctx context.Context, consumer string, before time.Time, limit int) (int, error)
+}
+
+// Identity is what a message is known by.
+type Identity struct {
+	// ID is that of the event, or one that was made of what the message has.
+	ID event.ID
+	// Topic is where it came from, and Position the place in the log of that topic's
+	// relay; 0: it has none.
+	Topic    string
+	Position event.Position
+	// Time is that of the record. It counts only where there is no Position.
+	Time time.Time
+}
+
+// Memory is what is known of a message.
+type Memory int
+
+// What is known of a message.
+const (
+	// New: it has not taken effect.
+	New Memory = iota
+	// Repeated: it has.
+	Repeated
+	// Forgotten: it is not remembered, and it lies where something was forgotten: of its
+	// topic, a message at its position or behind it, or one of its time or later. It is
+	// not known whether it took effect.
+	Forgotten
+)
+
+func offsetError(part string, offset int64, err error) error {
+	return fmt.Errorf("%s offset %d: %w", part, offset, err)
+}
