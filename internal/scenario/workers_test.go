@@ -237,19 +237,11 @@ func (rowPublisher) Newest(context.Context, string, func(int32, bus.Message) boo
 func (p rowPublisher) Publish(ctx context.Context, messages []bus.Message) error {
 	batch := &pgx.Batch{}
 	for _, m := range messages {
-		var id event.ID
-		var version string
-		for _, h := range m.Headers {
-			switch h.Key {
-			case bus.HeaderID:
-				if err := id.UnmarshalText(h.Value); err != nil {
-					return err
-				}
-			case bus.HeaderVersion:
-				version = string(h.Value)
-			}
+		note, err := noteMessage(m)
+		if err != nil {
+			return err
 		}
-		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3::text::uuid, $4::text::bigint)`, m.Topic, string(m.Key), id.String(), version)
+		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3::text::uuid, $4)`, note.Topic, note.Key, note.ID.String(), int64(note.Version))
 		if strings.Contains(string(m.Value), doDwell) {
 			p.to.Tell("begun", begun{})
 			<-time.After(dwelling)
