@@ -114,7 +114,7 @@ func newRelaying(t *testing.T, nodes, each int) *relaying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := newProducer(cluster.ListenAddrs())
+	client, err := newProducer(eager(cluster.ListenAddrs())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +229,6 @@ func relayThrough(t *testing.T, m mishap, at int64, seed uint64) (again int, err
 }
 
 // newProducer makes the client of a publisher.
-func newProducer(seeds []string, more ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append(eager(seeds, more...), kgo.ManualFlushing())...)
+func newProducer(opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(opts, kgo.ManualFlushing())...)
 }

@@ -39,6 +39,11 @@ type workerArgs struct {
 	Projection bool
 	Relay      bool
 	Fixed      bool // nothing fails that failed before
+	// Brokers are those of a Kafka cluster: the relay publishes there. Nil: to a table.
+	Brokers []string
+	// Via, if not empty, is what is dialled in the place of any broker.
+	Via     string
+	Consume bool // the tallies are those of a consumer of the topics
 }
 
 type (
@@ -134,17 +139,25 @@ func workersAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessa
 
 func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 	var wg sync.WaitGroup
-	var working, relaying error
+	var working, relaying, consuming error
 	if w.Projection {
 		wg.Go(func() { working = w.projection().Run(ctx, w.db, w.options()...) })
 	}
 	if w.Relay {
-		relay := bus.NewRelay(w.db, rowPublisher{pool, w.to}, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
-			bus.WithHooks(w.hooks()), bus.WithLogger(silent))
+		to, done, err := w.publisher(pool)
+		if err != nil {
+			return err
+		}
+		defer done()
+		relay := bus.NewRelay(w.db, to, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
+			bus.WithHooks(w.hooks()), bus.WithLogger(silent), bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}))
 		wg.Go(func() { relaying = relay.Run(ctx) })
 	}
+	if w.Consume {
+		wg.Go(func() { consuming = w.consume(ctx) })
+	}
 	wg.Wait()
-	return errors.Join(working, relaying)
+	return errors.Join(working, relaying, consuming)
 }
 
 func (w *workers) hooks() worker.Hooks {
