@@ -3,12 +3,16 @@
 package scenario_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,7 +47,39 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	return kafka.NewPublisher(client), client.Close, nil
+	return timedPublisher{kafka.NewPublisher(client), w}, client.Close, nil
+}
+
+// timeout bounds the calls of a relay.
+func (w *workers) timeout() bus.Option { return bus.WithTimeout(cmp.Or(w.CallTimeout, time.Minute)) }
+
+// count tells of the goroutines of the process.
+func (w *workers) count(ctx context.Context) {
+	for r := random(0, 0); moment(ctx, r, 200*time.Millisecond); {
+		w.to.Tell("goroutines", runtime.NumGoroutine())
+	}
+}
+
+// timedPublisher tells of calls that have not returned by their deadline.
+type timedPublisher struct {
+	bus.Publisher
+	of *workers
+}
+
+func (p timedPublisher) timed(what string, began time.Time) {
+	if took := time.Since(began); p.of.CallTimeout > 0 && took > p.of.CallTimeout+lateCall-callTimeout {
+		p.of.to.Tell("late", fmt.Sprintf("%s took %v, at most %v", what, took.Round(time.Millisecond), p.of.CallTimeout))
+	}
+}
+
+func (p timedPublisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
+	defer p.timed("a look at topics", time.Now())
+	return p.Publisher.Topics(ctx, names...)
+}
+
+func (p timedPublisher) Publish(ctx context.Context, messages []bus.Message) error {
+	defer p.timed("a publish", time.Now())
+	return p.Publisher.Publish(ctx, messages)
 }
 
 // consume tallies the messages of the topics.

@@ -3,15 +3,18 @@
 package scenario_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/internal/oracle"
 )
 
@@ -36,7 +39,12 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	const nodes = 3
 	brokers := cluster(t, nodes, groups())
 	m := newTeam(t, *timeFlag*2, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: brokers.ListenAddrs()})
-	relay := m.relayOnly()
+	relays := m.args
+	relays.Consume, relays.Relay = false, true
+	relay := m.startAs(relays, "")
+	running, enough := context.WithCancel(m.ctx)
+	var freezing sync.WaitGroup
+	freezing.Go(func() { m.freezing(running, relays) }) // so that there are repeats
 	stopFeeding := m.feed(3, 15*time.Millisecond, 10)
 	g := &group{team: m, random: random(m.draw(), 0), did: map[string]int{}}
 	g.join()
@@ -52,23 +60,17 @@ func TestFaultRebalanceChurn(t *testing.T) {
 		}
 		moment(m.ctx, g.random, 2*session/3)
 	}
+	enough()
+	freezing.Wait()
 	stopFeeding()
 	healed := time.Now()
 	g.wake(0)
-	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed)...)...)
+	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
 	g.leave()
 	quit(t, relay)
 	m.judgeConsumer()
 	t.Logf("%v; all consumed within %v", g.did, took)
-}
-
-// relayOnly starts a relay to the brokers of the team.
-func (m *team) relayOnly() *member {
-	m.Helper()
-	args := m.args
-	args.Consume, args.Relay = false, true
-	return m.startAs(args, "")
 }
 
 // quit ends a process as its supervisor would.
@@ -174,16 +176,17 @@ func (g *group) leave() {
 	}
 }
 
-// consumed watches the consumers until each event has taken effect, when nobody appends
-// any more, or patience is over.
-func (m *team) consumed(since time.Time) (lags []oracle.Lag) {
+// consumed watches the consumers until each event up to a position has taken effect, or
+// patience is over.
+func (m *team) consumed(since time.Time, to event.Position) (lags []oracle.Lag) {
 	m.Helper()
 	for r := random(0, 0); time.Since(since) < patience && moment(m.ctx, r, 100*time.Millisecond); {
 		l := oracle.Lag{Name: "consumers"}
 		if err := m.pool.QueryRow(m.ctx, `
 SELECT count(*)
 FROM annals.events e
-WHERE NOT EXISTS (SELECT FROM handled h WHERE h.event_id = e.event_id)`).Scan(&l.Lag); err != nil {
+WHERE position <= $1
+  AND NOT EXISTS (SELECT FROM handled h WHERE h.event_id = e.event_id)`, int64(to)).Scan(&l.Lag); err != nil {
 			m.Fatal(err)
 		}
 		l.At = time.Now()
@@ -217,8 +220,9 @@ func TestFaultBrokerRestarts(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t)
 	m := newTeam(t, *timeFlag+patience, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: []string{b.addr}})
-	relays := []*member{m.relayOnly(), m.relayOnly()}
-	consumer := m.start("")
+	relay := m.args
+	relay.Consume, relay.Relay = false, true
+	members := []*member{m.startAs(relay, ""), m.startAs(relay, ""), m.start("")}
 	stopFeeding := m.feed(3, 15*time.Millisecond, 0)
 	r, kills := random(m.draw(), 0), 0
 	for until := time.Now().Add(*timeFlag); time.Now().Before(until) && moment(m.ctx, r, 2*time.Second); kills++ {
@@ -228,9 +232,9 @@ func TestFaultBrokerRestarts(t *testing.T) {
 	}
 	stopFeeding()
 	healed := time.Now()
-	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed)...)...)
+	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
-	for _, p := range append(relays, consumer) {
+	for _, p := range members {
 		quit(t, p)
 	}
 	m.judgeConsumer()

@@ -42,7 +42,7 @@ func TestFaultRelayKilled(t *testing.T) {
 	var killing, beside sync.WaitGroup
 	running, enough := context.WithCancel(m.ctx)
 	freezes, moves := 0, 0
-	beside.Go(func() { freezes = m.freezing(running) })
+	beside.Go(func() { freezes = m.freezing(running, m.args) })
 	beside.Go(func() {
 		for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); moves++ {
 			_ = brokers.MoveTopicPartition(topics[r.IntN(len(topics))], r.Int32N(teamPartitions), r.Int32N(nodes))
@@ -66,15 +66,15 @@ func TestFaultRelayKilled(t *testing.T) {
 
 // freezing starts a process, freezes it for longer than its lease, lets it go on for a
 // while, and kills it, again and again.
-func (m *team) freezing(ctx context.Context) (times int) {
+func (m *team) freezing(ctx context.Context, args workerArgs) (times int) {
 	for r := random(m.draw(), 0); ctx.Err() == nil; times++ {
-		p := m.start("")
-		moment(ctx, r, 2*m.args.Lease)
+		p := m.startAs(args, "")
+		moment(ctx, r, 2*args.Lease)
 		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
 			if err := p.Signal(s); err != nil {
 				m.Error(err)
 			}
-			<-time.After(m.args.Lease + time.Duration(r.Int64N(int64(m.args.Lease))))
+			<-time.After(args.Lease + time.Duration(r.Int64N(int64(args.Lease))))
 		}
 		if err := p.Kill(); err != nil {
 			m.Error(err)

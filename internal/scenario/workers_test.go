@@ -44,6 +44,9 @@ type workerArgs struct {
 	// Via, if not empty, is what is dialled in the place of any broker.
 	Via     string
 	Consume bool // the tallies are those of a consumer of the topics
+	// CallTimeout, if not 0, bounds what a relay asks of the brokers. The process tells of
+	// calls that take much longer, and how many goroutines it has.
+	CallTimeout time.Duration
 }
 
 type (
@@ -134,7 +137,12 @@ func workersAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessa
 	defer stop()
 	db := postgres.New(pool, postgres.WithLogger(silent), postgres.WithPollInterval(20*time.Millisecond))
 	to.Tell("ready", nil)
-	return (&workers{args, db, to}).work(ctx, pool)
+	w := &workers{args, db, to}
+	if args.CallTimeout > 0 {
+		go w.count(ctx)
+		defer func() { to.Tell("goroutines", runtime.NumGoroutine()) }()
+	}
+	return w.work(ctx, pool)
 }
 
 func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
@@ -150,7 +158,7 @@ func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 		}
 		defer done()
 		relay := bus.NewRelay(w.db, to, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
-			bus.WithHooks(w.hooks()), bus.WithLogger(silent), bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}))
+			bus.WithHooks(w.hooks()), bus.WithLogger(silent), bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}), w.timeout())
 		wg.Go(func() { relaying = relay.Run(ctx) })
 	}
 	if w.Consume {
