@@ -520,15 +520,16 @@ func forgottenMeanwhile[Tx any](t *testing.T, target InboxTarget[Tx]) {
 }
 
 func forgetsBeside[Tx any](t *testing.T, target InboxTarget[Tx]) {
-	old, m := at(3), at(9)
+	// What was found new before the floor rose above it stays so.
+	old, below, above := at(3), at(2), at(9)
 	want(t, target, []bus.Identity{old}, bus.New)
-	r := openRival(t, target, m)
+	r := openRival(t, target, below, above)
 	forgetAll(t, target, 1)
 	r.end <- nil
 	if err := <-r.done; err != nil {
 		t.Fatal(err)
 	}
-	want(t, target, []bus.Identity{old, m}, bus.Forgotten, bus.Repeated)
+	want(t, target, []bus.Identity{old, below, above}, bus.Forgotten, bus.Repeated, bus.Repeated)
 }
 
 func anyTime[Tx any](t *testing.T, target InboxTarget[Tx]) {
