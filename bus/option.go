@@ -2,8 +2,6 @@ package bus
 
 import (
 	"errors"
-	"log/slog"
-	"time"
 
 	"github.com/annals-go/annals/worker"
 )
@@ -18,15 +16,20 @@ type relayOptions struct {
 	otherTopics Contract            // that of topics without one
 }
 
-// Option changes a Relay. NewRelay panics if it is out of its bounds, and names it.
+// RelayOption changes a Relay. NewRelay panics if it is out of its bounds, and names it.
+type RelayOption interface{ relay(o *relayOptions) }
+
+// Option is a RelayOption that others do not have.
 type Option func(*relayOptions)
 
+func (opt Option) relay(o *relayOptions) { opt(o) }
+
 // newOptions returns the options, or what is wrong with one of them.
-func newOptions(opts []Option) (relayOptions, error) {
-	o := relayOptions{name: "main", worker: worker.Reader{Batch: 1000}.OrDefaults()}
+func newOptions(opts []RelayOption) (relayOptions, error) {
+	o := relayOptions{name: "main", worker: worker.Reader{Batch: defaultBatch}.OrDefaults()}
 	WithDomain(DefaultDomain)(&o)
 	for _, opt := range opts {
-		opt(&o)
+		opt.relay(&o)
 	}
 	err := o.worker.Validate()
 	switch {
@@ -74,43 +77,3 @@ func WithTopics(contracts ...Contract) Option {
 // WithOtherTopics says what the topics are to be that WithTopics does not name. Default:
 // the zero Contract.
 func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
-
-// WithBatch sets the most events that are in flight, and published again after
-// a crash. Default 1000, from 1 to 10,000.
-func WithBatch(n int) Option { return func(o *relayOptions) { o.worker.Batch = n } }
-
-// WithTimeout sets how long it may take to publish one batch, also after ctx has ended.
-// Default one minute, at least 1 ms.
-func WithTimeout(d time.Duration) Option { return func(o *relayOptions) { o.worker.Timeout = d } }
-
-// WithRetry sets how fast the relay tries again while a broker fails, and how often an
-// event that failed is tried before it waits for a decision. Default: see worker.Retry.
-func WithRetry(r worker.Retry) Option { return func(o *relayOptions) { o.worker.Retry = r } }
-
-// WithHooks sets functions that are called as the relay works. Default none.
-func WithHooks(h worker.Hooks) Option { return func(o *relayOptions) { o.worker.Hooks = h } }
-
-// WithLogger sets the logger. Default slog.Default().
-func WithLogger(l *slog.Logger) Option { return func(o *relayOptions) { o.worker.Logger = l } }
-
-// WithLease sets how long a relay that gives no sign of life is waited for: one that
-// has died is replaced after that time, and before twice that time. Default 10 s, at
-// least 10 ms.
-func WithLease(d time.Duration) Option { return func(o *relayOptions) { o.worker.Lease = d } }
-
-// WithBreaker sets a breaker of the broker: while it is open, the relay waits. Default
-// nil: none.
-func WithBreaker(b worker.Breaker) Option { return func(o *relayOptions) { o.worker.Breaker = b } }
-
-// WithHealth has the relay tell how it does. Default nil: nobody.
-func WithHealth(h *worker.Health) Option { return func(o *relayOptions) { o.worker.Health = h } }
-
-// WithVersion sets the version of the program that is noted with what it parks.
-// Default: what the build says.
-func WithVersion(version string) Option {
-	return func(o *relayOptions) { o.worker.Version = version }
-}
-
-// WithStop makes Run return the error of an event that cannot be published, instead of
-// parking it: nothing behind it is published. Default: it is parked.
-func WithStop() Option { return func(o *relayOptions) { o.worker.Stop = true } }

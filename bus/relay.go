@@ -32,7 +32,7 @@ type Relay struct {
 
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
-func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
+func NewRelay(from Outbox, to Publisher, opts ...RelayOption) *Relay {
 	o, err := newOptions(opts)
 	if err != nil {
 		panic("bus: " + err.Error())

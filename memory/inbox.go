@@ -74,7 +74,7 @@ func (d *DB) RememberTx(ctx context.Context, tx *Tx, consumer string, messages [
 		switch {
 		case before || now:
 			out[i] = bus.Repeated
-		case d.floors[floorKey{consumer, m.Topic}].covers(m):
+		case !m.Held && d.floors[floorKey{consumer, m.Topic}].covers(m):
 			out[i] = bus.Forgotten
 		default:
 			tx.remembers[key] = remembered{m, d.moment()}

@@ -39,8 +39,11 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 	if err := s.meet(ctx, d); err != nil {
 		return err
 	}
-	if d.Offsets != nil && d.Source != seg.mark.Source && len(seg.held) > 0 {
-		return s.settleFirst(ctx, seg)
+	if d.Offsets != nil && d.Source != seg.mark.Source {
+		if len(seg.held) > 0 {
+			return s.settleFirst(ctx, seg)
+		}
+		seg.suspect = Claim{} // it names offsets of the source before
 	}
 	in, err := s.intake(seg, d)
 	if err != nil {

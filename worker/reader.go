@@ -92,6 +92,23 @@ type Batch struct {
 	Drain bool
 	// Write is to be stored with their effects.
 	Write Write
+	// Repeated is for Apply to fill in, by index: which of the events it has found to have
+	// taken effect before. They are applied, and Hooks.Applied is told of the others.
+	Repeated map[int]bool
+}
+
+// effective returns the events that had an effect.
+func (b Batch) effective() []event.Recorded {
+	if len(b.Repeated) == 0 {
+		return b.Events
+	}
+	var out []event.Recorded
+	for i, e := range b.Events {
+		if !b.Repeated[i] {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // errTermOver ends the work on a segment that somebody else has by now.

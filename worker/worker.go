@@ -186,5 +186,5 @@ type PartsError struct {
 }
 
 func (e *PartsError) Error() string {
-	return fmt.Sprintf("advance %s: part %s is one of %d, but the checkpoint was made with %d: rebuild the read model", e.Name, e.Part, e.Is, e.Was)
+	return fmt.Sprintf("advance %s: part %s is one of %d, but the checkpoint was made with %d, so keys have moved: rebuild the read model; set a consumer with an inbox back with RewindParts", e.Name, e.Part, e.Is, e.Was)
 }
