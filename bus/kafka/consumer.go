@@ -40,8 +40,9 @@ type Consumer struct {
 // (group.consumer.migration.policy of Apache Kafka); else those of the other protocol wait
 // until the last of the first has left.
 //
-// The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition,
-// unless kgo.FetchMaxBytes or kgo.FetchMaxPartitionBytes is among the options. With what
+// The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition, and
+// lets it wait for at most 100 ms, unless kgo.FetchMaxBytes, kgo.FetchMaxPartitionBytes or
+// kgo.FetchMaxWait is among the options. With what
 // WithPrefetch says, that bounds what a member holds: of each partition one delivery, and
 // as much that waits.
 func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
@@ -127,6 +128,8 @@ func (c *Consumer) clientOpts() []kgo.Opt {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
+		// A fetch that waits for others does not include a partition that goes on meanwhile.
+		kgo.FetchMaxWait(100 * time.Millisecond),
 		kgo.Balancers(unset{kgo.CooperativeStickyBalancer()}),
 	}, c.opts...)
 }

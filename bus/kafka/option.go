@@ -40,7 +40,8 @@ func WithPrefetch(records int) Option {
 }
 
 // WithConcurrency sets the most deliveries at one time, of all partitions: each takes a
-// connection to the database. Default 8, at least 1.
+// connection to the database. One that waits for something to pass does not count, if the
+// receiver says so: see worker.WithIdle. Default 8, at least 1.
 func WithConcurrency(n int) Option { return option(func(s *settings) { s.concurrency = n }) }
 
 // WithPriority sets whose partitions are delivered first when more wait than

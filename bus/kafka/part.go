@@ -37,9 +37,9 @@ type part struct {
 // mostBytes is how many bytes of a partition may wait before it is not fetched from.
 const mostBytes = 4 << 20
 
-// half is the most records of one poll. A partition is not fetched from while as many
-// wait: so with those of another poll there are at most as many as WithPrefetch says.
-func (s *settings) half() int { return (s.prefetch + 1) / 2 }
+// half is the most records of one poll. A partition is not fetched from while with those
+// of another poll there could wait more of them than WithPrefetch says.
+func (s *settings) half() int { return max(1, s.prefetch/2) }
 
 // push queues what was fetched.
 func (p *part) push(records []*kgo.Record) {
@@ -57,7 +57,7 @@ func (p *part) push(records []*kgo.Record) {
 	}
 	p.queue = append(p.queue, records...)
 	p.fetched = records[len(records)-1].Offset + 1
-	if len(p.queue) >= p.half() || p.bytes >= mostBytes {
+	if len(p.queue)+p.half() > p.prefetch || p.bytes >= mostBytes {
 		p.pauseLocked()
 	}
 	p.startLocked()
@@ -101,13 +101,14 @@ func (p *part) dropLocked() {
 
 // run delivers until nothing is queued, or the partition is taken away.
 func (p *part) run() {
+	turn := turn{slots: p.slots, rank: p.rank}
 	for p.goesOn() {
-		if p.slots.acquire(p.ctx, p.rank) != nil {
+		if turn.begin(p.ctx) != nil {
 			continue // it was taken away
 		}
 		d := p.take()
-		err := worker.Guard(func() error { return p.to.Deliver(p.ctx, d) })
-		p.slots.release()
+		err := worker.Guard(func() error { return p.to.Deliver(worker.WithIdle(p.ctx, turn.idle(p.ctx)), d) })
+		turn.end()
 		switch {
 		case err == nil:
 			p.delivered(d)

@@ -72,3 +72,31 @@ func (s *slots) releaseLocked() {
 	close(s.waiting[next].ready)
 	s.waiting = slices.Delete(s.waiting, next, next+1)
 }
+
+// turn is a slot that a delivery has, and gives up while it does nothing but wait.
+type turn struct {
+	slots *slots
+	rank  int
+	held  bool
+}
+
+func (t *turn) begin(ctx context.Context) error {
+	err := t.slots.acquire(ctx, t.rank)
+	t.held = err == nil
+	return err
+}
+
+func (t *turn) end() {
+	if t.held {
+		t.held = false
+		t.slots.release()
+	}
+}
+
+// idle gives the slot up while the sink waits: see worker.WithIdle.
+func (t *turn) idle(ctx context.Context) func() (goOn func()) {
+	return func() (goOn func()) {
+		t.end()
+		return func() { _ = t.begin(ctx) } // if ctx has ended, so does the delivery
+	}
+}
