@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,25 +9,35 @@ import (
 	"slices"
 )
 
-// Deliver implements Sink.
+// Deliver implements Sink. When ctx ends, or Consume does, it ends after the batch in
+// flight, also while it waits for something to pass.
 func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 	m := s.member(d.Part)
 	if m == nil {
 		return Permanent(fmt.Errorf("deliver to %s: part %s was not begun", s.Name, d.Part))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ongoing, cancel)()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
 		err := s.deliver(ctx, m.seg, d)
 		if err == nil {
 			s.goesOn()
+			return nil
 		}
-		if err == nil || s.ongoing.Err() != nil || s.fatal(err) {
-			return err
+		if ctx.Err() == nil && !s.fatal(err) {
+			again := m.seg.recover(ctx, err)
+			if again == nil && ctx.Err() == nil {
+				continue
+			}
+			err = cmp.Or(again, err)
 		}
-		if err := m.seg.recover(s.ongoing, err); err != nil { //nolint:contextcheck // that of Consume: see there
-			return err
+		if ctx.Err() != nil {
+			m.seg.tidyUp(ctx) // whoever has the part next must not see a crash
 		}
+		return err
 	}
 }
 
