@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/aggregate/aggregatetest"
-	"github.com/annals-go/annals/codec/codectest"
 	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/codec/codectest"
 	"github.com/annals-go/annals/examples/quickstart"
 	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/postgres/postgrestest"
