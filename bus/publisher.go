@@ -46,6 +46,12 @@ func (e *PublishError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *PublishError) Unwrap() error { return e.Err }
 
+// Pinner is a Publisher that can be told over how many partitions the keys of a topic are
+// spread. It goes on so when the topic has grown, so that no key moves.
+type Pinner interface {
+	Pin(topic string, partitions int)
+}
+
 // Mapper decides what is published of an event: the message, and false if
 // nothing is. It must be pure, and must send all events of a stream to one
 // topic, under one key, if their order matters to anybody.

@@ -141,7 +141,7 @@ func rewindRelay(ctx context.Context, from bus.Outbox, name string, f rewindFlag
 	if len(f.brokers) == 0 {
 		return "", usage(fmt.Errorf("rewind relay/%s: name its brokers with --brokers, so that its topics can be compared with the log", name))
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.ManualFlushing())
+	client, err := kafka.NewClient(kgo.SeedBrokers(f.brokers...))
 	if err != nil {
 		return "", err
 	}
