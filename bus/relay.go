@@ -39,9 +39,11 @@ func NewRelay(from Outbox, to Publisher, opts ...RelayOption) *Relay {
 	}
 	// The kind is part of the name, so that a relay and a projection of one name
 	// do not share a checkpoint.
-	o.name = "relay/" + o.name
+	o.name = relayKind + o.name
 	return &Relay{from, to, o}
 }
+
+const relayKind = "relay/"
 
 // Run publishes until ctx ends, and returns nil then, after the batch in
 // flight. While the broker fails it waits. An event that cannot be mapped, or that the
@@ -67,6 +69,7 @@ func (r *Relay) Name() string { return r.name }
 // reader is what the relay runs on.
 func (r *Relay) reader() worker.Reader {
 	run := &relayRun{Relay: r}
+	run.ledger, _ = r.to.(Ledger)
 	w := r.worker
 	w.Name, w.Store, w.Log, w.Begin, w.Apply = r.name, r.from, r.from, run.begin, run.publish
 	return w
@@ -78,6 +81,7 @@ func (r *Relay) reader() worker.Reader {
 // were held back has a pair without a topic.
 type relayRun struct {
 	*Relay
+	books
 	marks worker.Checkpoint
 }
 
@@ -94,7 +98,14 @@ func topicOf(part string) string {
 // needs.
 func (r *relayRun) begin(ctx context.Context, _ string, c worker.Checkpoint) (worker.Mark, event.Position, error) {
 	r.marks = c
+	behind, err := r.open(ctx)
+	if err != nil {
+		return worker.Mark{}, 0, err
+	}
 	if err := r.resume(ctx); err != nil {
+		return worker.Mark{}, 0, err
+	}
+	if err := r.settle(ctx, behind); err != nil {
 		return worker.Mark{}, 0, err
 	}
 	ids, err := r.topics(ctx, r.marks)
@@ -175,6 +186,9 @@ var ErrMixedTopic = errors.New("topic has later events of another category")
 var errNewTopic = fmt.Errorf("a new topic is filled from the log: %w", worker.ErrFenced)
 
 func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
+	if !r.settled {
+		return errUnsettled
+	}
 	mapped, err := r.mapAll(b.Events)
 	if err != nil {
 		return err
@@ -188,8 +202,9 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 			messages = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain))
 		}
 	}
+	w := r.write(b)
 	if len(messages) > 0 {
-		if err := r.to.Publish(ctx, messages); err != nil {
+		if err := r.send(ctx, b.Term, messages, w); err != nil {
 			err = fmt.Errorf("publish positions %d to %d: %w", b.Events[0].Position, b.Events[len(b.Events)-1].Position, err)
 			if worker.IsPermanent(err) {
 				return err // the search finds out whose fault it is
@@ -198,9 +213,11 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		}
 	}
 	crash.At("bus.relay.published")
-	if err := r.save(ctx, b); err != nil {
+	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
 		return worker.Systemic(err)
 	}
+	r.moved(w.Marks)
+	r.settled = true
 	crash.At("bus.relay.saved")
 	return nil
 }
@@ -301,10 +318,10 @@ func (r *relayRun) knows(category string) bool {
 	return false
 }
 
-// save moves every mark to the end of the batch: what a topic was not sent of it
+// write moves every mark to the end of the batch: what a topic was not sent of it
 // was not meant for it, or is parked. What was parked lies before the marks, so they
 // stay, and those of new topics join them.
-func (r *relayRun) save(ctx context.Context, b worker.Batch) error {
+func (r *relayRun) write(b worker.Batch) worker.Write {
 	w := b.Write
 	w.Marks = worker.Checkpoint{}
 	to := b.Page.Next
@@ -318,12 +335,13 @@ func (r *relayRun) save(ctx context.Context, b worker.Batch) error {
 		w.Marks[p] = m
 	}
 	w.Marks[logPart] = b.Write.Marks[logPart]
-	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
-		return err
-	}
-	for p, m := range w.Marks {
+	return w
+}
+
+// moved notes that marks were written.
+func (r *relayRun) moved(marks worker.Checkpoint) {
+	for p, m := range marks {
 		m.Revision++
 		r.marks[p] = m
 	}
-	return nil
 }
