@@ -23,7 +23,7 @@ var allowed = map[string]string{
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore internal/sabotage",
 	"projection": "codec event worker internal/crash internal/sabotage",
-	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
+	"bus":        "codec event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
 	// that link no driver
