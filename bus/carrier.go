@@ -34,12 +34,12 @@ func carrier(d Delivery, m Received, h headers) event.Recorded {
 		},
 		Stream:       h.keyed(d.Part, m.Message),
 		Position:     h.position,
-		RecordedTime: plain(m.Time),
+		RecordedTime: keepable(m.Time),
 	}
 }
 
-// plain returns a time that every store can keep: producers may say anything.
-func plain(t time.Time) time.Time {
+// keepable returns a time that every store can keep: producers may say anything.
+func keepable(t time.Time) time.Time {
 	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}
 	}

@@ -53,7 +53,7 @@ func (d *deadLetters) letter(p worker.Parked, m Received) Message {
 		{HeaderDeadTopic, []byte(m.Topic)},
 		{HeaderDeadPartition, strconv.AppendInt(nil, int64(m.Partition), 10)},
 		{HeaderDeadOffset, strconv.AppendInt(nil, m.Offset, 10)},
-		{HeaderDeadTime, plain(m.Time).AppendFormat(nil, time.RFC3339Nano)},
+		{HeaderDeadTime, keepable(m.Time).AppendFormat(nil, time.RFC3339Nano)},
 		{HeaderDeadConsumer, []byte(d.consumer)},
 		{HeaderDeadError, []byte(p.Error)},
 		{HeaderDeadAttempts, strconv.AppendInt(nil, int64(p.Attempts), 10)},

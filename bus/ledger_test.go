@@ -81,8 +81,8 @@ func (l ledgerOf) Commit(ctx context.Context, ms []bus.Message, cursor []byte) e
 	return l.p.step("commit", func() error { return l.Ledger.Commit(ctx, ms, cursor) })
 }
 
-func (p *process) relay(opts ...bus.Option) *bus.Relay {
-	all := []bus.Option{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 1, Cap: time.Second, Attempts: 3})}
+func (p *process) relay(opts ...bus.RelayOption) *bus.Relay {
+	all := []bus.RelayOption{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 1, Cap: time.Second, Attempts: 3})}
 	return bus.NewRelay(p, ledgerOf{p.ledger, p}, append(all, opts...)...)
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-
-	"github.com/annals-go/annals/event"
 )
 
 // Publisher sends messages to a broker. Implementations are safe for
@@ -51,23 +49,6 @@ func (e *PublishError) Unwrap() error { return e.Err }
 type Pinner interface {
 	Pin(topic string, partitions int)
 }
-
-// Mapper decides what is published of an event: the message, and false if
-// nothing is. It must be pure, and must send all events of a stream to one
-// topic, under one key, if their order matters to anybody.
-type Mapper func(r event.Recorded) (Message, bool, error)
-
-// TopicPerCategory publishes each event to the topic {domain}.{category}, so
-// that a stream stays in one partition.
-func TopicPerCategory(domain string) Mapper {
-	return func(r event.Recorded) (Message, bool, error) {
-		m, err := MessageOf(TopicName(domain, r.Stream.Category), r)
-		return m, true, err
-	}
-}
-
-// TopicName returns the name of a category's topic: {domain}.{category}.
-func TopicName(domain, category string) string { return domain + "." + category }
 
 // DefaultDomain is the first word of topic names unless WithDomain says otherwise.
 const DefaultDomain = "annals"

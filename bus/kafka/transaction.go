@@ -51,7 +51,7 @@ func NewLedger(domain string, opts ...kgo.Opt) (*Ledger, error) {
 		return nil, fmt.Errorf("make a ledger: %w", err)
 	}
 	opts = append([]kgo.Opt{kgo.TransactionTimeout(DefaultTransactionTimeout)}, opts...)
-	client, err := kgo.NewClient(append(opts, kgo.ManualFlushing())...)
+	client, err := NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("make a ledger: %w", err)
 	}
@@ -109,7 +109,7 @@ func (l *Ledger) open(ctx context.Context, relay string) ([]byte, error) {
 		return nil, err
 	}
 	var err error
-	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(l.domain+"."+relay))...); err != nil {
+	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(l.domain+"."+relay), kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
 		return nil, err
 	}
 	if _, _, err = l.tx.ProducerID(ctx); err != nil {
@@ -157,16 +157,22 @@ func (l *Ledger) Commit(ctx context.Context, messages []bus.Message, cursor []by
 }
 
 func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []byte) error {
-	records := make([]*kgo.Record, 0, len(messages)+1)
-	for _, m := range messages {
-		records = append(records, record(m))
-	}
-	records = append(records, &kgo.Record{Topic: l.cursorTopic(l.relay), Key: []byte(l.relay), Value: cursor})
-	for i, r := range records {
-		if size := sizeOf(r); size > l.maxBytes {
-			err := fmt.Errorf("record with key %q for topic %s has %d bytes, at most %d (kgo.ProducerBatchMaxBytes, max.message.bytes)", r.Key, r.Topic, size, l.maxBytes)
+	all := make([]bus.Message, 0, len(messages)+1)
+	all = append(append(all, messages...), bus.Message{Topic: l.cursorTopic(l.relay), Key: []byte(l.relay), Value: cursor})
+	b := &batch{all: make([]outgoing, len(all))}
+	l.guard.turn <- struct{}{} // for as long as the messages are addressed
+	i, err := l.address(ctx, b, all)
+	<-l.guard.turn
+	if err != nil {
+		if worker.IsPermanent(err) {
 			return refusal(len(messages), i, err)
 		}
+		return err
+	}
+	records := make([]*kgo.Record, len(all))
+	for i := range b.all {
+		records[i] = &b.all[i].record
+		records[i].Partition = b.all[i].partition
 	}
 	began := time.Now()
 	if err := l.tx.BeginTransaction(); err != nil {

@@ -112,9 +112,9 @@ func projecting(opts ...projection.Option) subject {
 }
 
 // relayingTo is a relay to a broker that is away.
-func relayingTo(more func(*dependency) []bus.Option) subject {
+func relayingTo(more func(*dependency) []bus.RelayOption) subject {
 	return func(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
-		opts := append([]bus.Option{bus.WithLogger(silent), bus.WithHooks(hooks), bus.WithName(name)}, more(d)...)
+		opts := append([]bus.RelayOption{bus.WithLogger(silent), bus.WithHooks(hooks), bus.WithName(name)}, more(d)...)
 		r := bus.NewRelay(db, dependentBroker{memory.NewBroker(3), d}, opts...)
 		return r.Run, r.Name()
 	}
@@ -175,10 +175,10 @@ func TestFaultLongOutage(t *testing.T) {
 		{"with a breaker", down, func(d *dependency) subject { return projecting(projection.WithBreaker(breaker(d))) }},
 		{"with segments", down, func(*dependency) subject { return projecting(projection.WithSegments(4)) }},
 		{"of the broker of a relay", down, func(*dependency) subject {
-			return relayingTo(func(*dependency) []bus.Option { return nil })
+			return relayingTo(func(*dependency) []bus.RelayOption { return nil })
 		}},
 		{"of the broker of a relay with a breaker", down, func(*dependency) subject {
-			return relayingTo(func(d *dependency) []bus.Option { return []bus.Option{bus.WithBreaker(breaker(d))} })
+			return relayingTo(func(d *dependency) []bus.RelayOption { return []bus.RelayOption{bus.WithBreaker(breaker(d))} })
 		}},
 		{"of what a consumer depends on", down, func(*dependency) subject { return consuming }},
 	} {
