@@ -161,6 +161,9 @@ func TestReplayIsNeverAFirstDelivery(t *testing.T) {
 	}
 	check(relay, bus.Replay{}, "replay relay/main behind position 0: relay/main has published category order to topic annals.order, as it is now, up to position 0, and not 1: have the relay fill the topic first, or replay to another one")
 	wantPositions(t, broker, "annals.order")
+	if err := bus.Decide(t.Context(), db, relay.Name(), "annals.order", bus.Refill, "ada"); err != nil {
+		t.Fatal(err)
+	}
 	drain(t, relay)
 	replay(t, relay, bus.Replay{After: 3})
 	wantPositions(t, broker, "annals.order", 1, 2, 3, 4, 5, 4, 5)
