@@ -165,11 +165,7 @@ func TestGroups(t *testing.T) {
 	var all []*running
 	for i, s := range shelves {
 		for j := range 3 {
-			member, cancel := context.WithCancel(ctx)
-			r := &running{cancel, make(chan error, 1)}
-			go func() {
-				r.ended <- kafka.NewConsumer(fmt.Sprint("group-", i), []string{topic}, kgo.SeedBrokers(seeds...)).Receive(member, s.reader(fmt.Sprint(j)))
-			}()
+			r := receiveAs(ctx, fmt.Sprint("group-", i), seeds, s.reader(fmt.Sprint(j)))
 			all = append(all, r)
 		}
 	}

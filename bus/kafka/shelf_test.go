@@ -150,10 +150,14 @@ type running struct {
 }
 
 func receive(ctx context.Context, seeds []string, to bus.Receiver, opts ...kgo.Opt) *running {
+	return receiveAs(ctx, "totals", seeds, to, opts...)
+}
+
+func receiveAs(ctx context.Context, group string, seeds []string, to bus.Receiver, opts ...kgo.Opt) *running {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{cancel, make(chan error, 1)}
 	go func() {
-		r.ended <- kafka.NewConsumer("totals", []string{topic}, append(opts, kgo.SeedBrokers(seeds...))...).Receive(ctx, to)
+		r.ended <- kafka.NewConsumer(group, []string{topic}, append(opts, kgo.SeedBrokers(seeds...))...).Receive(ctx, to)
 	}()
 	return r
 }
