@@ -96,3 +96,32 @@ func TestDeliveryEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// A batch in flight fails after the part was taken away: that is not taken for a crash
+// either.
+func TestDeliveryEndsBehindABatchThatFails(t *testing.T) {
+	t.Parallel()
+	g := &target{db: filled(t, 3)}
+	source := sourceFunc(func(ctx context.Context, to worker.Sink) error {
+		if _, err := to.Begin(ctx, "t/0"); err != nil {
+			return err
+		}
+		moved, take := context.WithCancel(ctx)
+		g.fail = func(worker.Batch) error {
+			take()
+			return errAway
+		}
+		d := worker.Delivery{Part: "t/0", Source: "x", Of: 1, Next: 3, Events: from(1, 3)}
+		if err := to.Deliver(moved, d); !errors.Is(err, errAway) {
+			t.Errorf("Deliver = %v, want %v", err, errAway)
+		}
+		c, err := to.Begin(ctx, "t/0")
+		if at := c["t/0"]; at.Claim != (worker.Claim{}) || at.Position != 0 || at.Epoch == 0 {
+			t.Errorf("the mark is %+v, want one without a claim", at)
+		}
+		return err
+	})
+	if err := g.reader().Consume(t.Context(), source); err != nil {
+		t.Error(err)
+	}
+}
