@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -228,7 +229,8 @@ func settleAll(t *testing.T, db *memory.DB, r *bus.Relay) {
 	wantParked(t, db)
 }
 
-// An answer is lost at any step, done or not done, and the same relay goes on.
+// An answer is lost at any step, done or not done, or there is a panic, and the same relay
+// goes on.
 func TestLedgerGoesOnByItself(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -248,6 +250,12 @@ func TestLedgerGoesOnByItself(t *testing.T) {
 			t.Parallel()
 			run(t, inStep(step, func() error { return lost }))
 		})
+		if strings.HasPrefix(step, "commit") {
+			t.Run("panic "+step, func(t *testing.T) {
+				t.Parallel()
+				run(t, inStep(step, func() error { panic(lost) }))
+			})
+		}
 	}
 }
 
