@@ -55,6 +55,14 @@ func (p *process) Checkpoint(ctx context.Context, name string) (c worker.Checkpo
 	return c, err
 }
 
+func (p *process) Parked(ctx context.Context, q worker.ParkedQuery) (all []worker.Parked, err error) {
+	err = p.step("parked", func() error {
+		all, err = p.DB.Parked(ctx, q)
+		return err
+	})
+	return all, err
+}
+
 func (p *process) Save(ctx context.Context, name string, term worker.Term, w worker.Write) error {
 	return p.step("save", func() error { return p.DB.Save(ctx, name, term, w) })
 }
