@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,6 +53,14 @@ func (p *process) Checkpoint(ctx context.Context, name string) (c worker.Checkpo
 		return err
 	})
 	return c, err
+}
+
+func (p *process) Parked(ctx context.Context, q worker.ParkedQuery) (all []worker.Parked, err error) {
+	err = p.step("parked", func() error {
+		all, err = p.DB.Parked(ctx, q)
+		return err
+	})
+	return all, err
 }
 
 func (p *process) Save(ctx context.Context, name string, term worker.Term, w worker.Write) error {
@@ -228,7 +237,8 @@ func settleAll(t *testing.T, db *memory.DB, r *bus.Relay) {
 	wantParked(t, db)
 }
 
-// An answer is lost at any step, done or not done, and the same relay goes on.
+// An answer is lost at any step, done or not done, or there is a panic, and the same relay
+// goes on.
 func TestLedgerGoesOnByItself(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -248,6 +258,12 @@ func TestLedgerGoesOnByItself(t *testing.T) {
 			t.Parallel()
 			run(t, inStep(step, func() error { return lost }))
 		})
+		if strings.HasPrefix(step, "commit") {
+			t.Run("panic "+step, func(t *testing.T) {
+				t.Parallel()
+				run(t, inStep(step, func() error { panic(lost) }))
+			})
+		}
 	}
 }
 
