@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,6 +13,7 @@ import (
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -67,7 +69,8 @@ The messages are repeats, with the ids and positions of the first ones, and the 
 relay has not published yet is not published; what it has parked is left out, and makes the exit code 1.
 
 It publishes to the topics {domain}.{category}, in the form that relays have by default. A service whose relay
-has a mapper of its own calls Relay.Replay in its place: what this command publishes would not be the same.`,
+has a mapper of its own calls Relay.Replay in its place; this command refuses if the newest messages of the
+relay's topics tell that it has.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage(fmt.Errorf("%sarguments: got %d, want one NAME at most, such as main", within(cmd), len(args)))
@@ -150,7 +153,11 @@ func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, 
 	defer client.Close()
 	p := a.progress(cmd, "replay", "positions")
 	q.Progress = func(d bus.Replayed) { p.at(int64(d.After-q.After), int64(d.To-q.After)) }
-	relay := bus.NewRelay(db, kafka.NewPublisher(client), bus.WithName(name), bus.WithDomain(f.domain))
+	publisher := kafka.NewPublisher(client)
+	if err := plainlyMapped(ctx, db, publisher, c); err != nil {
+		return fmt.Errorf("replay %s%s: %w", relayPrefix, name, err)
+	}
+	relay := bus.NewRelay(db, publisher, bus.WithName(name), bus.WithDomain(f.domain))
 	replayed, err := relay.Replay(ctx, q)
 	p.end()
 	return errors.Join(a.toldReplay(cmd, relay.Name(), replayed, err), err)
@@ -170,4 +177,39 @@ func (a *app) toldReplay(cmd *cobra.Command, name string, d bus.Replayed, err er
 	}
 	_, err = fmt.Fprintln(cmd.ErrOrStderr(), escape(told))
 	return err
+}
+
+// plainlyMapped returns an error if one of the newest messages of a relay's topics is not
+// what a relay publishes by default: its mapper is another one.
+func plainlyMapped(ctx context.Context, log eventstore.Log, from bus.Publisher, c worker.Checkpoint) error {
+	var newest []bus.Message
+	for part := range c {
+		if _, topic, _ := strings.Cut(part, "/"); topic != "" {
+			err := from.Newest(ctx, topic, func(_ int32, m bus.Message) bool {
+				newest = append(newest, m)
+				return false
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range newest {
+		got, err := bus.EventOf(m)
+		if err != nil {
+			continue // it is not the relay's
+		}
+		page, err := log.ReadLog(ctx, eventstore.LogQuery{After: got.Position - 1, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page.Events) == 0 || page.Events[0].Metadata.ID != got.Metadata.ID {
+			continue // of another history
+		}
+		want := page.Events[0]
+		if string(m.Key) != want.Stream.ID || got.Name != want.Name || got.Schema != want.Schema || got.ContentType != want.ContentType {
+			return fmt.Errorf("it has a mapper of its own: topic %s has %s as %s, schema version %d, %s, under key %q: have the service call Relay.Replay", m.Topic, want, got.Name, got.Schema, got.ContentType, m.Key)
+		}
+	}
+	return nil
 }

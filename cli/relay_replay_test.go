@@ -125,3 +125,21 @@ func TestRelayReplayRefuses(t *testing.T) {
 	check(t, run(t, url, strings.Fields("relay replay --domain shop --id r2 --to-topic copy --brokers "+brokers)), result{Code: 1, Stderr: "published 5 events of relay/main again, up to position 6, with the header annals-replay: r2\n" +
 		"annals: relay/main: 1 keys are parked: see annals parked; one of them: map order-1@3 (order.placed, position 6): no such customer\n"})
 }
+
+// What a service makes of its events is not undone by events as they are stored.
+func TestRelayReplayRefusesAnotherMapper(t *testing.T) {
+	t.Parallel()
+	url, db, client, brokers := published(t)
+	plain := bus.TopicPerCategory("shop")
+	relay := bus.NewRelay(db, kafka.NewPublisher(client), bus.WithMapper(func(r event.Recorded) (bus.Message, bool, error) {
+		r.Name = "order.public"
+		return plain(r)
+	}))
+	if err := relay.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := "annals: replay relay/main: it has a mapper of its own: topic shop.order has order-1@3 (order.placed, position 6) as order.public, schema version 1, application/json, under key \"1\": have the service call Relay.Replay\n"
+	for _, topic := range []string{"", "copy"} {
+		check(t, run(t, url, append([]string{"relay", "replay", "--domain", "shop", "--brokers", brokers}, "--to-topic", topic)), result{Code: 1, Stderr: want})
+	}
+}
