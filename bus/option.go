@@ -18,12 +18,15 @@ type relayOptions struct {
 	otherTopics Contract            // that of topics without one
 }
 
+// firstBatch is the most events that a relay begins with.
+const firstBatch = 500
+
 // Option changes a Relay. NewRelay panics if it is out of its bounds, and names it.
 type Option func(*relayOptions)
 
 // newOptions returns the options, or what is wrong with one of them.
 func newOptions(opts []Option) (relayOptions, error) {
-	o := relayOptions{name: "main", worker: worker.Reader{Batch: 1000}.OrDefaults()}
+	o := relayOptions{name: "main", worker: worker.Reader{Batch: 5000}.OrDefaults()}
 	WithDomain(DefaultDomain)(&o)
 	for _, opt := range opts {
 		opt(&o)
@@ -36,6 +39,9 @@ func newOptions(opts []Option) (relayOptions, error) {
 		return o, errors.New("option WithName: empty")
 	case o.mapper == nil:
 		return o, errors.New("option WithMapper: the mapper is nil")
+	}
+	if err := checkContracts(o); err != nil {
+		return o, err
 	}
 	return o, checkDomain(o.domain)
 }
@@ -59,7 +65,9 @@ func WithDomain(domain string) Option {
 // that the category has already; use a new topic for that.
 func WithMapper(m Mapper) Option { return func(o *relayOptions) { o.mapper = m } }
 
-// WithTopics says what topics are to be. Default: WithOtherTopics.
+// WithTopics says what topics are to be. Default: WithOtherTopics. A topic that does not
+// exist is made so. One that does is not changed; the relay stops, with a *TopicError, if
+// it has another number of partitions or is compacted, and warns of what else differs.
 func WithTopics(contracts ...Contract) Option {
 	return func(o *relayOptions) {
 		if o.contracts == nil {
@@ -76,7 +84,8 @@ func WithTopics(contracts ...Contract) Option {
 func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
 
 // WithBatch sets the most events that are in flight, and published again after
-// a crash. Default 1000, from 1 to 10,000.
+// a crash. Default 5000, from 1 to 10,000. A relay begins with 500, and goes on with twice
+// as many after each full batch, and with fewer after a failure.
 func WithBatch(n int) Option { return func(o *relayOptions) { o.worker.Batch = n } }
 
 // WithTimeout sets how long it may take to publish one batch, also after ctx has ended.

@@ -39,3 +39,9 @@ func (e *PublishError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *PublishError) Unwrap() error { return e.Err }
+
+// Pinner is a Publisher that can be told over how many partitions the keys of a topic are
+// spread. It goes on so when the topic has grown, so that no key moves.
+type Pinner interface {
+	Pin(topic string, partitions int)
+}

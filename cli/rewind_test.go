@@ -49,7 +49,7 @@ func newLost(t *testing.T) lost {
 	}
 	t.Cleanup(b.Close)
 	l.brokers = strings.Join(b.Seeds, ",")
-	if l.client, err = kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ManualFlushing()); err != nil {
+	if l.client, err = kafka.NewClient(kgo.SeedBrokers(b.Seeds...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.client.Close)

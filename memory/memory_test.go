@@ -53,3 +53,17 @@ func TestBroker(t *testing.T) {
 		}
 	})
 }
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	bustest.RunContracts(t, func(*testing.T) bus.Contracts { return memory.New() })
+}
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	bustest.RunInbox(t, func(*testing.T) bustest.InboxTarget[*memory.Tx] {
+		var reads atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(reads.Add(1)) * time.Millisecond) }
+		return bustest.InboxTarget[*memory.Tx]{Store: memory.New(memory.WithClock(now)), Now: now}
+	})
+}

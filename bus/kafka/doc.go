@@ -3,23 +3,21 @@
 //
 // # Usage
 //
-//	client, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"), kgo.ManualFlushing())
+//	client, err := kafka.NewClient(kgo.SeedBrokers("localhost:9092"))
 //	relay := bus.NewRelay(db, kafka.NewPublisher(client))
 //
 //	consumer := kafka.NewConsumer("totals", []string{"annals.order"}, kgo.SeedBrokers("localhost:9092"))
 //	err = Totals.Run(ctx, db, projection.From(consumer))
 //
-// The client of a Publisher is the user's, made with kgo.ManualFlushing and used
-// by nobody else to produce. Keep franz-go's other defaults for producing:
-// idempotent, acks from all in-sync replicas, unlimited retries, the default
-// partitioner. Set kgo.MetadataMinAge to half a second or so, for quick recovery
-// when a partition moves.
+// The client of a Publisher is the user's, made by NewClient and used by nobody else to
+// produce. What NewClient does not set stays as franz-go has it.
 //
 // # Ordering
 //
-// A key goes to one partition, and a partition keeps the order in which it was
-// produced to, also through retries (idempotent producer, KIP-98). One record
-// batch of a partition is in flight at a time: see Publisher.Publish.
+// A key goes to one partition: the hash that Kafka's own client uses, modulo the number
+// that Publisher.Pin was told, so that a topic that grows moves no key. A partition keeps
+// the order in which it was produced to, also through retries (idempotent producer,
+// KIP-98). One record batch of a partition is in flight at a time: see Publisher.Publish.
 //
 // # Failure
 //

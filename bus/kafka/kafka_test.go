@@ -22,7 +22,7 @@ func open(t *testing.T) ([]string, *kgo.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ManualFlushing(), kgo.MetadataMinAge(50*time.Millisecond))
+	client, err := kafka.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 
@@ -13,59 +14,86 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
-	"github.com/annals-go/annals/worker"
 )
 
-var _ bus.Publisher = (*Publisher)(nil)
+var (
+	_ bus.Publisher = (*Publisher)(nil)
+	_ bus.Pinner    = (*Publisher)(nil)
+)
 
-// Publisher implements bus.Publisher over a client of the user's. It is safe
+// Publisher implements bus.Publisher over a client that NewClient has made. It is safe
 // for concurrent use.
 type Publisher struct {
 	client *kgo.Client
 	admin  *kadm.Client
+	guard  *guard
 
-	maxBytes int // of a record batch
+	// What the client takes: bytes of a record batch, and records and bytes of a round.
+	limitOf                func(topic string) int
+	mostRecords, mostBytes int64
 
-	sending sync.Mutex // held by Publish
-
-	mu  sync.Mutex
-	ids map[string]string // as last seen
+	mu      sync.Mutex
+	seen    map[string]seen
+	pins    map[string]int
+	spreads map[string]kgo.TopicPartitioner // used in turn
 }
 
-// NewPublisher returns a Publisher. It does no I/O and does not close the
-// client. The client must be made with kgo.ManualFlushing, and be used by nobody
-// else to produce. NewPublisher panics if it was not.
+// NewPublisher returns a Publisher. It does no I/O and does not close the client. It
+// panics if the client was not made by NewClient.
 func NewPublisher(client *kgo.Client) *Publisher {
-	if manual, _ := client.OptValue(kgo.ManualFlushing).(bool); !manual {
-		panic("kafka: NewPublisher: make its client with kgo.ManualFlushing(), which keeps the order of a key when a broker refuses a record")
+	g, err := guardOf(client)
+	if err != nil {
+		panic("kafka: NewPublisher: " + err.Error())
 	}
-	maxBytes, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
-	return &Publisher{client: client, admin: kadm.NewClient(client), maxBytes: int(maxBytes), ids: map[string]string{}}
+	p := &Publisher{
+		client: client, admin: kadm.NewClient(client), guard: g, limitOf: limits(client), mostBytes: math.MaxInt64,
+		seen: map[string]seen{}, pins: map[string]int{}, spreads: map[string]kgo.TopicPartitioner{},
+	}
+	p.mostRecords, _ = client.OptValue(kgo.MaxBufferedRecords).(int64)
+	if n, _ := client.OptValue(kgo.MaxBufferedBytes).(int64); n > 0 {
+		p.mostBytes = n
+	}
+	return p
 }
 
-// Topics implements bus.Publisher.
+// limits returns what tells the most bytes of a record batch for a topic, as the client
+// is set.
+func limits(client *kgo.Client) func(string) int {
+	batch, _ := client.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
+	write, _ := client.OptValue(kgo.BrokerMaxWriteBytes).(int32)
+	id, _ := client.OptValue(kgo.ClientID).(string)
+	transactional, _ := client.OptValue(kgo.TransactionalID).(string)
+	request := int(write) - 1024 - len(id) - len(transactional) // more than a request has beside its batch
+	return func(topic string) int { return min(int(batch(topic)), request) }
+}
+
+// Topics implements bus.Publisher. What an account may not read of a topic's settings is
+// left out.
 func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
 	topics, _, err := describe(ctx, p.client, names)
 	if err != nil {
 		return nil, fmt.Errorf("read topics: %w", err)
 	}
-	p.met(topics)
 	out := map[string]bus.Topic{}
 	for name, t := range topics {
-		out[name] = bus.Topic{ID: t.id, Partitions: t.partitions}
+		out[name] = bus.Topic{ID: t.id, Partitions: t.partitions, Replication: t.replication}
 	}
+	if err := p.settings(ctx, out); err != nil {
+		return nil, fmt.Errorf("read topics: %w", err)
+	}
+	p.met(out)
 	return out, nil
 }
 
 // met has the client forget topics that were deleted and made again.
-func (p *Publisher) met(topics map[string]topic) {
+func (p *Publisher) met(topics map[string]bus.Topic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, t := range topics {
-		if before := p.ids[name]; before != "" && before != t.id {
+		if before := p.seen[name].id; before != "" && before != t.ID {
 			p.client.PurgeTopicsFromProducing(name)
 		}
-		p.ids[name] = t.id
+		p.seen[name] = seen{id: t.ID, partitions: t.Partitions, maxBytes: t.MaxBytes}
 	}
 }
 
@@ -79,11 +107,12 @@ func (p *Publisher) Create(ctx context.Context, contracts ...bus.Contract) error
 			return err
 		}
 	}
-	topics, err := await(ctx, p.client, names)
-	if err != nil {
+	if _, err := await(ctx, p.client, names); err != nil {
 		return fmt.Errorf("create topics: %w", err)
 	}
-	p.met(topics)
+	if _, err := p.Topics(ctx, names...); err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
 	return nil
 }
 
@@ -119,109 +148,4 @@ func configOf(c bus.Contract) map[string]*string {
 		put(key, value)
 	}
 	return set
-}
-
-// Publish implements bus.Publisher. A message that no broker would take is a
-// permanent error, and nothing is sent then. So is one that the broker refuses because
-// of what it is: too large for its topic, or invalid. No other error is permanent.
-//
-// It sends rounds of at most one record batch for each partition, and begins a
-// round when the one before is acknowledged. A broker stores or refuses a batch
-// as a whole, so what it stores of a partition is always the beginning of what
-// it was sent. With several batches in flight, one that comes after a refused
-// one may still be stored, and would overtake it.
-func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
-	records := make([]*kgo.Record, len(messages))
-	for i, m := range messages {
-		records[i] = record(m)
-		if size := sizeOf(records[i]); size > p.maxBytes {
-			return worker.Permanent(fmt.Errorf("message with key %q for topic %s has %d bytes, at most %d (kgo.ProducerBatchMaxBytes, max.message.bytes)", m.Key, m.Topic, size, p.maxBytes))
-		}
-	}
-	p.sending.Lock()
-	defer p.sending.Unlock()
-	for len(records) > 0 {
-		n := p.round(records)
-		if err := p.send(ctx, records[:n]); err != nil {
-			return err
-		}
-		records = records[n:]
-	}
-	return nil
-}
-
-// round returns how many of the records fit into one batch together, so that
-// those of one partition certainly do.
-func (p *Publisher) round(records []*kgo.Record) int {
-	size := 0
-	for i, r := range records {
-		if size += sizeOf(r); size > p.maxBytes && i > 0 {
-			return i
-		}
-	}
-	return len(records)
-}
-
-// send buffers a round and flushes it. The client sends nothing before.
-func (p *Publisher) send(ctx context.Context, records []*kgo.Record) error {
-	var acks acks
-	for _, r := range records {
-		p.client.Produce(ctx, r, acks.done)
-	}
-	if err := p.client.Flush(ctx); err != nil {
-		return fmt.Errorf("wait for acknowledgement: %w", err)
-	}
-	return acks.failed()
-}
-
-// acks keeps the first failure of a batch.
-type acks struct {
-	mu    sync.Mutex
-	first error
-}
-
-func (a *acks) done(r *kgo.Record, err error) {
-	if err == nil {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.first == nil {
-		a.first = fmt.Errorf("topic %s: %w", r.Topic, err)
-		if refused(err) {
-			a.first = worker.Permanent(a.first)
-		}
-	}
-}
-
-// refused reports whether some record of a batch will never be taken, as it is: which
-// one, the relay finds out by publishing fewer. Every other error may pass, and is that
-// of a broker, a topic or an account, not that of a record.
-func refused(err error) bool {
-	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, kerr.InvalidRecord)
-}
-
-func (a *acks) failed() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.first
-}
-
-func record(m bus.Message) *kgo.Record {
-	r := &kgo.Record{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: make([]kgo.RecordHeader, len(m.Headers))}
-	for i, h := range m.Headers {
-		r.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
-	}
-	return r
-}
-
-// recordOverhead is more than a record batch of one record adds to its parts.
-const recordOverhead = 128
-
-func sizeOf(r *kgo.Record) int {
-	size := recordOverhead + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		size += len(h.Key) + len(h.Value) + 10
-	}
-	return size
 }

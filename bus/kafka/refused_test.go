@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
@@ -49,10 +48,7 @@ func TestRefusedEventIsParked(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Key.Key != "order-o-c" || all[0].First != 52 || all[0].State != worker.Waiting {
 		t.Fatalf("parked %+v, %v, want order-o-c from position 52 on", all, err)
 	}
-	raise := "2000000"
-	if _, err := kadm.NewClient(client).AlterTopicConfigs(bounded(t), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &raise}}, topic); err != nil {
-		t.Fatal(err)
-	}
+	limit(t, client, 2_000_000)
 	amend := worker.Amender{Store: db, Name: relay.Name(), Actor: "ada"}
 	if _, err := amend.RetryParked(t.Context(), 0, all[0].Key); err != nil {
 		t.Fatal(err)

@@ -14,8 +14,9 @@ import (
 
 // topic is a topic as a broker describes it.
 type topic struct {
-	id         string // of this incarnation (KIP-516)
-	partitions int
+	id          string // of this incarnation (KIP-516)
+	partitions  int
+	replication int // of the partition that has least
 }
 
 // ErrNotReady says that a topic exists and some partition of it has no leader: it
@@ -51,7 +52,7 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 		case uuid.UUID(t.TopicID) == uuid.Nil:
 			return nil, nil, fmt.Errorf("describe topic %s: the broker gives topics no ids, want Apache Kafka 2.8 or newer", *t.Topic)
 		default:
-			topics[*t.Topic] = topic{uuid.UUID(t.TopicID).String(), len(t.Partitions)}
+			topics[*t.Topic] = topic{uuid.UUID(t.TopicID).String(), len(t.Partitions), replication(t.Partitions)}
 		}
 	}
 	return topics, missing, nil
@@ -82,4 +83,12 @@ func complete(partitions []kmsg.MetadataResponseTopicPartition) bool {
 		}
 	}
 	return len(partitions) > 0
+}
+
+func replication(partitions []kmsg.MetadataResponseTopicPartition) int {
+	least := len(partitions[0].Replicas)
+	for _, p := range partitions {
+		least = min(least, len(p.Replicas))
+	}
+	return least
 }

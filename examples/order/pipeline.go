@@ -86,7 +86,7 @@ func openPipeline(ctx context.Context, writers int) (_ *pipeline, err error) {
 		return nil, err
 	}
 	seeds := kgo.SeedBrokers(brokers.Seeds...)
-	if p.client, err = kgo.NewClient(seeds, kgo.ManualFlushing(), kgo.MetadataMinAge(250*time.Millisecond), kgo.UnknownTopicRetries(-1)); err != nil {
+	if p.client, err = kafka.NewClient(seeds); err != nil {
 		return nil, fmt.Errorf("connect to kafka: %w", err)
 	}
 	p.onClose(p.client.Close)

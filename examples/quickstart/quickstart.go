@@ -84,8 +84,8 @@ var Totals = projection.New("totals", projection.On(Codec,
 	}))
 
 // Run places and ships an order, and keeps the read model and the topic
-// annals.order in step until ctx ends. The client is made with
-// kgo.SeedBrokers(...) and kgo.ManualFlushing().
+// annals.order in step until ctx ends. The client comes from kafka.NewClient, with
+// kgo.SeedBrokers(...).
 func Run(ctx context.Context, pool *pgxpool.Pool, client *kgo.Client) error {
 	if _, err := postgres.Migrate(ctx, pool); err != nil {
 		return err

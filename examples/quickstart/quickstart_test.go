@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/aggregate/aggregatetest"
+	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/codec/codectest"
 	"github.com/annals-go/annals/examples/quickstart"
 	"github.com/annals-go/annals/internal/devenv/broker"
@@ -45,7 +46,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ManualFlushing(), kgo.ConsumeTopics("annals.order"), kgo.MetadataMinAge(50*time.Millisecond))
+	client, err := kafka.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ConsumeTopics("annals.order"), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

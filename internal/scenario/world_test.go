@@ -94,7 +94,7 @@ func newWorld(t *testing.T, server *devenv.Server) *world {
 	}
 	t.Cleanup(b.Close)
 	w.seeds = b.Seeds
-	w.client, err = kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ManualFlushing(), kgo.MetadataMinAge(50*time.Millisecond))
+	w.client, err = kafka.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
