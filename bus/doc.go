@@ -21,6 +21,15 @@
 // route takes are remembered, for WithMemory. One group, in several processes, is a work
 // queue; consumers of several names, with a group each, are publish and subscribe.
 //
+// # Messages
+//
+// A Mapper says what is published of an event. By default that is its payload as it is
+// stored, in the topic of its category, with headers from which EventOf makes the event
+// again, and those of CloudEvents for consumers that know nothing of Annals. Translate
+// publishes integration messages instead, through a codec of their own; Categories, Filter
+// and Drop combine mappers; TopicPerName gives up the order of streams for topics of one
+// kind of event.
+//
 // # Ordering
 //
 // The key of a message is the id of its stream, so a stream lies in one
@@ -68,6 +77,18 @@
 // A relay whose log was set back, and has lost what it published, stops with a
 // *worker.DivergedError, and so do the consumers that were given it, once
 // Relay.Rewind has begun a new incarnation. Messages name theirs: HeaderLineage.
+//
+// # Replay
+//
+// Relay.Replay publishes a part of the log again, to where it went or to another topic,
+// slowly if need be. Its messages are repeats: they have the ids and positions of the
+// first ones, and HeaderReplay.
+//
+// # Backlog
+//
+// A Guard is a gate for appends: while the relay is far behind it slows them down, and
+// then refuses them with a *BacklogError, so that what an outage leaves behind can be
+// worked off.
 //
 // # Testing
 //

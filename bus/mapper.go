@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/annals-go/annals/event"
@@ -74,4 +76,26 @@ func Filter(keep func(r event.Recorded) bool, m Mapper) Mapper {
 // Drop holds back the events of some names, and maps the others.
 func Drop(m Mapper, names ...string) Mapper {
 	return Filter(func(r event.Recorded) bool { return !slices.Contains(names, r.Name) }, m)
+}
+
+// DefaultDomain is the first word of topic names unless WithDomain says otherwise.
+const DefaultDomain = "annals"
+
+var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
+// ValidateDomain returns an error unless topics can be named by the domain: words of
+// letters, digits, dashes and underscores, joined by dots, at most 128 bytes.
+func ValidateDomain(domain string) error {
+	const most = 128 // Kafka allows 249 bytes for a topic, and a category may take 64
+	if len(domain) > most || !domainName.MatchString(domain) {
+		return fmt.Errorf("%q: want words of letters, digits, dashes and underscores, joined by dots, at most %d bytes", domain, most)
+	}
+	return nil
+}
+
+func checkDomain(domain string) error {
+	if err := ValidateDomain(domain); err != nil {
+		return fmt.Errorf("option WithDomain: %w", err)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -184,7 +183,7 @@ func (p *parser) id(at int) (id event.ID) {
 }
 
 func (p *parser) metadata(m *event.Metadata) {
-	if v, ok := p.value(atMetadata); ok && string(v) != "{}" {
-		p.failed(atMetadata, json.Unmarshal(v, m))
+	if v, ok := p.value(atMetadata); ok {
+		p.failed(atMetadata, readMetadata(v, m))
 	}
 }

@@ -158,6 +158,43 @@ func TestMessageOfBadMetadata(t *testing.T) {
 	}
 }
 
+// What metadata anybody writes is read as json.Unmarshal reads it.
+func FuzzReadMetadata(f *testing.F) {
+	whole, err := json.Marshal(recorded().Metadata)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{
+		string(whole), "{}", "null", `{"actor":"a","actor":"b"}`, `{"Actor":"a"}`, `{"actor": "a"}`, `{"actor":1}`, `{"actor":null}`,
+		`{"extra":{"a":"b"},"extra":{"c":"d"}}`, `{"extra":{}}`, `{"extra":null}`, `{"event_time":"2020-01-01T00:00:00+01:00"}`,
+		`{"event_time":"2020"}`, `{"actor":"\\n"}`, "{\"actor\":\"\xff\"}", `{"actor":"a"}x`, `{"actor":"a"`, `{"new":"x"}`, `{"actor":"a",}`,
+	} {
+		f.Add([]byte(s))
+	}
+	m, err := bus.MessageOf("t", recorded())
+	if err != nil {
+		f.Fatal(err)
+	}
+	at := slices.IndexFunc(m.Headers, func(h bus.Header) bool { return h.Key == bus.HeaderMetadata })
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := m
+		m.Headers = slices.Clone(m.Headers)
+		m.Headers[at].Value = text
+		got, err := bus.EventOf(m)
+		var want event.Metadata
+		if wrong := json.Unmarshal(text, &want); wrong != nil || err != nil {
+			if wrong == nil || err == nil || !strings.HasSuffix(err.Error(), wrong.Error()) {
+				t.Errorf("EventOf = %v, want %v", err, wrong)
+			}
+			return
+		}
+		want.ID = got.Metadata.ID
+		if !reflect.DeepEqual(want, got.Metadata) {
+			t.Errorf("got %+v, want %+v", got.Metadata, want)
+		}
+	})
+}
+
 // Metadata of any texts comes back as json.Marshal and json.Unmarshal would have it.
 func FuzzMetadata(f *testing.F) {
 	for _, s := range []string{"", "x", `"`, `\`, "\x00", "<&>", "\u2028", "\xff", "Zo\u00eb"} {

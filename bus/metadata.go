@@ -19,7 +19,7 @@ func metadataSize(m *event.Metadata) int {
 }
 
 // appendMetadata appends m as JSON. It is what json.Marshal does, for texts that need no
-// escapes, which are nearly all, and takes a fifth of the time; it is never longer.
+// escapes, which are nearly all, at a fraction of the cost; it is never longer.
 func appendMetadata(b []byte, m *event.Metadata) ([]byte, error) {
 	w := jsonWriter{b: b}
 	w.text(`"correlation":`, m.Correlation)
@@ -95,4 +95,100 @@ func (w *jsonWriter) extra(m map[string]string) {
 		c = ','
 	}
 	w.b = append(w.b, '}')
+}
+
+// readMetadata is json.Unmarshal into a zero m. What appendMetadata writes, without
+// escapes, it reads at a fraction of the cost.
+func readMetadata(b []byte, m *event.Metadata) error {
+	r := jsonReader{rest: string(b)}
+	read := event.Metadata{ID: m.ID}
+	if r.metadata(&read) && r.rest == "" && utf8.Valid(b) {
+		*m = read
+		return nil
+	}
+	return json.Unmarshal(b, m)
+}
+
+// jsonReader reads objects without spaces and escapes. Whatever is not plain ends it with
+// false.
+type jsonReader struct{ rest string }
+
+func (r *jsonReader) skip(c byte) bool {
+	if r.rest == "" || r.rest[0] != c {
+		return false
+	}
+	r.rest = r.rest[1:]
+	return true
+}
+
+func (r *jsonReader) text() (s string, ok bool) {
+	if !r.skip('"') {
+		return "", false
+	}
+	for i := range len(r.rest) {
+		switch c := r.rest[i]; {
+		case c == '"':
+			s, r.rest = r.rest[:i], r.rest[i+1:]
+			return s, true
+		case c < ' ' || c == '\\':
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// object calls field with each key; it reads the value.
+func (r *jsonReader) object(field func(key string) bool) bool {
+	if !r.skip('{') {
+		return false
+	}
+	if r.skip('}') {
+		return true
+	}
+	for {
+		key, ok := r.text()
+		if !ok || !r.skip(':') || !field(key) {
+			return false
+		}
+		if !r.skip(',') {
+			return r.skip('}')
+		}
+	}
+}
+
+func (r *jsonReader) metadata(m *event.Metadata) bool {
+	return r.object(func(key string) bool {
+		var to *string
+		switch key {
+		case "correlation":
+			to = &m.Correlation
+		case "causation":
+			to = &m.Causation
+		case "actor":
+			to = &m.Actor
+		case "tenant":
+			to = &m.Tenant
+		case "traceparent":
+			to = &m.TraceParent
+		case "tracestate":
+			to = &m.TraceState
+		case "event_time":
+			s, ok := r.text()
+			return ok && m.EventTime.UnmarshalText([]byte(s)) == nil
+		case "extra":
+			if m.Extra != nil {
+				return false
+			}
+			m.Extra = map[string]string{}
+			return r.object(func(key string) (ok bool) {
+				m.Extra[key], ok = r.text()
+				return ok
+			})
+		default:
+			return false
+		}
+		s, ok := r.text()
+		*to = s
+		return ok
+	})
 }

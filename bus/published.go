@@ -36,6 +36,13 @@ func (p *published) begin(ctx context.Context, relay *Relay) (err error) {
 		return err
 	}
 	p.upTo, p.lineage, p.server = stored.Position, stored.Lineage, resumed.Server
+	agreed, err := relay.from.Contracts(ctx, relay.name)
+	if err != nil {
+		return err
+	}
+	for topic, a := range agreed {
+		p.pin(relay, topic, a.Partitions)
+	}
 	p.parked = map[string]event.Position{}
 	q := worker.ParkedQuery{Name: relay.name, Limit: parkedPage}
 	for {
@@ -50,6 +57,13 @@ func (p *published) begin(ctx context.Context, relay *Relay) (err error) {
 			return p.readDiscarded(ctx)
 		}
 		q.After = page[len(page)-1].Key
+	}
+}
+
+// pin has keys stay where the relay has them.
+func (p *published) pin(relay *Relay, topic string, partitions int) {
+	if to, ok := relay.to.(Pinner); ok && partitions > 0 {
+		to.Pin(topic, partitions)
 	}
 }
 

@@ -1,10 +1,6 @@
 package bus
 
-import (
-	"context"
-	"fmt"
-	"regexp"
-)
+import "context"
 
 // Publisher sends messages to a broker. Implementations are safe for
 // concurrent use.
@@ -48,17 +44,4 @@ func (e *PublishError) Unwrap() error { return e.Err }
 // spread. It goes on so when the topic has grown, so that no key moves.
 type Pinner interface {
 	Pin(topic string, partitions int)
-}
-
-// DefaultDomain is the first word of topic names unless WithDomain says otherwise.
-const DefaultDomain = "annals"
-
-var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
-
-func checkDomain(domain string) error {
-	const most = 128 // Kafka allows 249 bytes for a topic, and a category may take 64
-	if len(domain) > most || !domainName.MatchString(domain) {
-		return fmt.Errorf("option WithDomain: %q: want words of letters, digits, dashes and underscores, joined by dots, at most %d bytes", domain, most)
-	}
-	return nil
 }

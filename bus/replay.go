@@ -194,13 +194,16 @@ func (r *replayRun) all(ctx context.Context) error {
 // make makes a topic that does not exist.
 func (r *replayRun) make(ctx context.Context, topic string) error {
 	have, err := r.to.Topics(ctx, topic)
+	if err == nil && have[topic].ID == "" {
+		if err = r.to.Create(ctx, r.contract(topic)); err == nil {
+			have, err = r.to.Topics(ctx, topic)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if _, ok := have[topic]; ok {
-		return nil
-	}
-	return r.to.Create(ctx, r.contract(topic))
+	r.pin(r.Relay, topic, have[topic].Partitions)
+	return nil
 }
 
 // batch publishes a page of the log.

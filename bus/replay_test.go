@@ -116,6 +116,28 @@ func TestReplayOfAPart(t *testing.T) {
 	})
 }
 
+// pinned is a publisher that keeps what it is told of partitions.
+type pinned struct {
+	*memory.Broker
+	pins map[string]int
+}
+
+func (p *pinned) Pin(topic string, partitions int) { p.pins[topic] = partitions }
+
+// Who replays in another process than the relay has keys go where the relay has them.
+func TestReplayKeepsKeysInTheirPartitions(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), memory.NewBroker(3)
+	appendNotes(t, db, "order-1", 2)
+	drain(t, bus.NewRelay(db, broker, silent))
+	to := &pinned{broker, map[string]int{}}
+	replay(t, bus.NewRelay(db, to, silent), bus.Replay{})
+	replay(t, bus.NewRelay(db, to, silent), bus.Replay{Topic: "copy"})
+	if diff := cmp.Diff(map[string]int{"annals.order": 3, "copy": 3}, to.pins); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A topic of its own is made as its contract says.
 func TestReplayMakesATopic(t *testing.T) {
 	t.Parallel()
@@ -161,7 +183,7 @@ func TestReplayIsNeverAFirstDelivery(t *testing.T) {
 	}
 	check(relay, bus.Replay{}, "replay relay/main behind position 0: relay/main has published category order to topic annals.order, as it is now, up to position 0, and not 1: have the relay fill the topic first, or replay to another one")
 	wantPositions(t, broker, "annals.order")
-	if err := bus.Decide(t.Context(), db, relay.Name(), "annals.order", bus.Refill, "ada"); err != nil {
+	if err := bus.Decide(t.Context(), db, "relay/main", "annals.order", bus.Refill, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	drain(t, relay)

@@ -51,7 +51,9 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 }
 
 // timeout bounds the calls of a relay.
-func (w *workers) timeout() bus.RelayOption { return bus.WithTimeout(cmp.Or(w.CallTimeout, time.Minute)) }
+func (w *workers) timeout() bus.RelayOption {
+	return bus.WithTimeout(cmp.Or(w.CallTimeout, time.Minute))
+}
 
 // count tells of the goroutines of the process.
 func (w *workers) count(ctx context.Context) {
