@@ -112,9 +112,9 @@ func projecting(opts ...projection.Option) subject {
 }
 
 // relayingTo is a relay to a broker that is away.
-func relayingTo(more func(*dependency) []bus.Option) subject {
+func relayingTo(more func(*dependency) []bus.RelayOption) subject {
 	return func(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
-		opts := append([]bus.Option{bus.WithLogger(silent), bus.WithHooks(hooks), bus.WithName(name)}, more(d)...)
+		opts := append([]bus.RelayOption{bus.WithLogger(silent), bus.WithHooks(hooks), bus.WithName(name)}, more(d)...)
 		r := bus.NewRelay(db, dependentBroker{memory.NewBroker(3), d}, opts...)
 		return r.Run, r.Name()
 	}
@@ -144,16 +144,16 @@ func (b dependentBroker) Topics(ctx context.Context, names ...string) (map[strin
 func consuming(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
 	broker := memory.NewBroker(3)
 	relay := bus.NewRelay(db, broker, bus.WithLogger(silent), bus.WithName(name))
-	run, checkpoint := projecting(projection.From(broker.Source(topics...)))(db, d, name, hooks)
+	c := bus.NewConsumer(name, bus.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		ended := make(chan error, 1)
 		go func() { ended <- relay.Run(ctx) }()
-		err := run(ctx)
+		err := c.Run(ctx, db, broker.Source(topics...), bus.WithLogger(silent), bus.WithHooks(hooks))
 		cancel()
 		return errors.Join(err, <-ended)
-	}, checkpoint
+	}, c.Name()
 }
 
 // What all handlers depend on, or the broker of a relay, is down for two hours, while events
@@ -175,10 +175,10 @@ func TestFaultLongOutage(t *testing.T) {
 		{"with a breaker", down, func(d *dependency) subject { return projecting(projection.WithBreaker(breaker(d))) }},
 		{"with segments", down, func(*dependency) subject { return projecting(projection.WithSegments(4)) }},
 		{"of the broker of a relay", down, func(*dependency) subject {
-			return relayingTo(func(*dependency) []bus.Option { return nil })
+			return relayingTo(func(*dependency) []bus.RelayOption { return nil })
 		}},
 		{"of the broker of a relay with a breaker", down, func(*dependency) subject {
-			return relayingTo(func(d *dependency) []bus.Option { return []bus.Option{bus.WithBreaker(breaker(d))} })
+			return relayingTo(func(d *dependency) []bus.RelayOption { return []bus.RelayOption{bus.WithBreaker(breaker(d))} })
 		}},
 		{"of what a consumer depends on", down, func(*dependency) subject { return consuming }},
 	} {
