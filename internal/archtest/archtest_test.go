@@ -59,8 +59,8 @@ var allowed = map[string]string{
 	"internal/scenario":  "",
 	"internal/wireproxy": "github.com/jackc/pgx/v5/pgproto3",
 
-	// the benchmark: the store beside statements by hand
-	"internal/bench": "event eventstore internal/devenv postgres transfer github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
+	// the benchmark: the store and the bus beside statements and loops by hand
+	"internal/bench": "bus bus/kafka event eventstore internal/devenv internal/devenv/broker postgres transfer github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kgo github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
 }
 
 // mayImportAnything are the programs and what they are made of.

@@ -57,11 +57,14 @@ func seconds(s sample) float64 { return s.took.Seconds() }
 type bar struct {
 	ratio    float64 // at least
 	most     float64 // of the unit, at most
+	least    float64 // of the unit, at least
 	finishes bool
 }
 
 func (b bar) text(unit string) string {
 	switch {
+	case b.ratio > 0 && b.least > 0:
+		return fmt.Sprintf(">= %.2f and >= %g %s", b.ratio, b.least, unit)
 	case b.ratio > 0:
 		return fmt.Sprintf(">= %.2f", b.ratio)
 	case b.most > 0:
@@ -77,7 +80,7 @@ func (b bar) verdict(ratio, value float64) string {
 	switch {
 	case b == bar{}:
 		return ""
-	case b.ratio > 0 && ratio < b.ratio, b.most > 0 && value > b.most:
+	case b.ratio > 0 && ratio < b.ratio, b.most > 0 && value > b.most, value < b.least:
 		return "below"
 	}
 	return "ok"
@@ -101,6 +104,7 @@ func workloads() []workload {
 		tail("tail/other-database", true, bar{most: 10}),
 		mixed(bar{ratio: 0.9}),
 		imports(func(l *lab) int { return l.events }, bar{ratio: 0.8}),
+		relay(bar{ratio: 0.7, least: 100_000}),
 		transaction("transaction/60000-appends", 1, func(l *lab) int { return l.inOne }),
 		transaction("transaction/12x2000", 12, func(l *lab) int { return l.inTwelve }),
 	}
