@@ -16,6 +16,9 @@ type relayOptions struct {
 	otherTopics Contract            // that of topics without one
 }
 
+// firstBatch is the most events that a relay begins with.
+const firstBatch = 500
+
 // RelayOption changes a Relay. NewRelay panics if it is out of its bounds, and names it.
 type RelayOption interface{ relay(o *relayOptions) }
 
@@ -26,7 +29,7 @@ func (opt Option) relay(o *relayOptions) { opt(o) }
 
 // newOptions returns the options, or what is wrong with one of them.
 func newOptions(opts []RelayOption) (relayOptions, error) {
-	o := relayOptions{name: "main", worker: worker.Reader{Batch: defaultBatch}.OrDefaults()}
+	o := relayOptions{name: "main", worker: worker.Reader{Batch: 5000}.OrDefaults()}
 	WithDomain(DefaultDomain)(&o)
 	for _, opt := range opts {
 		opt.relay(&o)
@@ -39,6 +42,9 @@ func newOptions(opts []RelayOption) (relayOptions, error) {
 		return o, errors.New("option WithName: empty")
 	case o.mapper == nil:
 		return o, errors.New("option WithMapper: the mapper is nil")
+	}
+	if err := checkContracts(o); err != nil {
+		return o, err
 	}
 	return o, checkDomain(o.domain)
 }
@@ -62,7 +68,9 @@ func WithDomain(domain string) Option {
 // that the category has already; use a new topic for that.
 func WithMapper(m Mapper) Option { return func(o *relayOptions) { o.mapper = m } }
 
-// WithTopics says what topics are to be. Default: WithOtherTopics.
+// WithTopics says what topics are to be. Default: WithOtherTopics. A topic that does not
+// exist is made so. One that does is not changed; the relay stops, with a *TopicError, if
+// it has another number of partitions or is compacted, and warns of what else differs.
 func WithTopics(contracts ...Contract) Option {
 	return func(o *relayOptions) {
 		if o.contracts == nil {

@@ -37,7 +37,7 @@ const (
 
 // newConsumerOptions returns the options, or what is wrong with one of them.
 func newConsumerOptions(opts []ConsumerOption) (consumerOptions, error) {
-	o := consumerOptions{worker: worker.Reader{Batch: defaultBatch}.OrDefaults(), memory: DefaultMemory}
+	o := consumerOptions{worker: worker.Reader{Batch: 1000}.OrDefaults(), memory: DefaultMemory}
 	for _, opt := range opts {
 		opt.consumer(&o)
 	}

@@ -13,11 +13,11 @@ type WorkerOption func(*worker.Reader)
 func (opt WorkerOption) relay(o *relayOptions)       { opt(&o.worker) }
 func (opt WorkerOption) consumer(o *consumerOptions) { opt(&o.worker) }
 
-const defaultBatch = 1000
-
 // WithBatch sets the most events that a relay has in flight, and publishes again after a
-// crash, or the most messages of one transaction of a consumer. Default 1000, from 1 to
-// 10,000. More is faster, and repeats more after a failure.
+// crash, or the most messages of one transaction of a consumer. Default 5000 for a relay,
+// which begins with 500, and goes on with twice as many after each full batch, and with
+// fewer after a failure; 1000 for a consumer. From 1 to 10,000. More is faster, and repeats
+// more after a failure.
 func WithBatch(n int) WorkerOption { return func(r *worker.Reader) { r.Batch = n } }
 
 // WithTimeout sets how long one batch may take, also after ctx has ended. A consumer tries

@@ -65,7 +65,11 @@ type Reader struct {
 	// is parked, and it is tried again. May be nil.
 	Waiting func(ctx context.Context, p Parked, e event.Recorded) error
 
-	Batch   int           // the most events of one; 0: DefaultBatch
+	Batch int // the most events of one; 0: DefaultBatch
+	// FirstBatch is the most events of the first batches that Run and RunTo apply: full
+	// ones that take effect make the next one larger, up to Batch. 0: Batch.
+	FirstBatch int
+
 	Timeout time.Duration // of one batch; 0: DefaultTimeout
 	Lease   time.Duration // of a term; 0: DefaultLease
 	Retry   Retry

@@ -69,8 +69,10 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return s.outage(ctx, true, in.last)
 		}
 		if err == nil {
+			if hi-lo == s.size {
+				s.size = min(2*s.size, s.most)
+			}
 			lo = hi
-			s.size = min(2*s.size, s.most)
 			in.parked(in.seq(hi - 1))
 			continue
 		}
