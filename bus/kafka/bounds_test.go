@@ -112,17 +112,17 @@ func TestChangedTopics(t *testing.T) {
 	m := newMember(t)
 	p := m.assign("t")
 	p.id = "x"
-	if err := m.changed("t", topic{"x", 1}); err != nil {
+	if err := m.changed("t", topic{id: "x", partitions: 1}); err != nil {
 		t.Error(err)
 	}
-	if err := m.changed("u", topic{"y", 2}); err != nil {
+	if err := m.changed("u", topic{id: "y", partitions: 2}); err != nil {
 		t.Error(err)
 	}
-	if err := m.changed("t", topic{"y", 1}); !errors.Is(err, ErrMadeAgain) || err.Error() != "topic t: the topic was deleted, or made again" {
+	if err := m.changed("t", topic{id: "y", partitions: 1}); !errors.Is(err, ErrMadeAgain) || err.Error() != "topic t: the topic was deleted, or made again" {
 		t.Errorf("got %v, want ErrMadeAgain", err)
 	}
 	var parts *worker.PartsError
-	if err := m.changed("t", topic{"x", 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
+	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
 		t.Errorf("got %v, want a *PartsError", err)
 	}
 }

@@ -42,7 +42,8 @@ type Consumer struct {
 //
 // The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition, and
 // lets it wait for at most 100 ms, unless kgo.FetchMaxBytes, kgo.FetchMaxPartitionBytes or
-// kgo.FetchMaxWait is among the options. With what
+// kgo.FetchMaxWait is among the options. A connection that leads nowhere is given up after
+// about five seconds, unless kgo.RequestTimeoutOverhead is. With what
 // WithPrefetch says, that bounds what a member holds: of each partition one delivery, and
 // as much that waits.
 func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
@@ -124,14 +125,13 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 
 // clientOpts are the options of the user's, before them what they may change.
 func (c *Consumer) clientOpts() []kgo.Opt {
-	return append([]kgo.Opt{
-		kgo.MetadataMinAge(250 * time.Millisecond),
+	return slices.Concat(quick(), []kgo.Opt{
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
 		// A fetch that waits for others does not include a partition that goes on meanwhile.
 		kgo.FetchMaxWait(100 * time.Millisecond),
 		kgo.Balancers(unset{kgo.CooperativeStickyBalancer()}),
-	}, c.opts...)
+	}, c.opts)
 }
 
 // poll queues what is fetched until ctx ends. It never waits for a delivery.
