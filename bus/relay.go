@@ -11,6 +11,7 @@ import (
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/crash"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -165,12 +166,20 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 			messages, index = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain)), append(index, i)
 		}
 	}
+	if sabotage.SaveFirst {
+		if err := r.save(ctx, b); err != nil {
+			return worker.Systemic(err)
+		}
+	}
 	if len(messages) > 0 {
-		if err := r.to.Publish(ctx, messages); err != nil {
+		if err := r.to.Publish(ctx, messages); err != nil && !(sabotage.SkipRefused && worker.IsPermanent(err)) {
 			return r.refused(b, messages, index, err)
 		}
 	}
 	crash.At("bus.relay.published")
+	if sabotage.SaveFirst {
+		return nil
+	}
 	if err := r.save(ctx, b); err != nil {
 		return worker.Systemic(err)
 	}

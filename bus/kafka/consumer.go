@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -92,7 +93,7 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	client, err := kgo.NewClient(slices.Concat(c.clientOpts(), protocol, []kgo.Opt{
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.topics...),
-		kgo.DisableAutoCommit(),
+		commits(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Held from a poll until what it returned is queued, and no longer: so what is
@@ -121,6 +122,14 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	m.workers.Wait()
 	watching.Wait()
 	return err
+}
+
+// commits says that the client commits no offsets: the checkpoint has them.
+func commits() kgo.Opt {
+	if sabotage.AutoCommit {
+		return kgo.AutoCommitInterval(100 * time.Millisecond)
+	}
+	return kgo.DisableAutoCommit()
 }
 
 // clientOpts are the options of the user's, before them what they may change.
