@@ -58,8 +58,11 @@ func (r *relayRun) agree(ctx context.Context, names []string) error {
 }
 
 // present returns what the broker has, after it has made the topics that do not exist and
-// may be made: those that nothing was agreed on, or decided about.
+// may be made: those that nothing was agreed on, or decided about. It takes as long as a
+// batch may, whatever the network does.
 func (r *relayRun) present(ctx context.Context, names []string, stored map[string]Agreed) (map[string]Topic, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.worker.Timeout)
+	defer cancel()
 	have, err := r.to.Topics(ctx, names...)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/crash"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -178,19 +179,35 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		}
 	}
 	w := r.write(b)
+	if sabotage.SaveFirst {
+		if err := r.save(ctx, b, w); err != nil {
+			return err
+		}
+	}
 	if len(messages) > 0 {
-		if err := r.send(ctx, b.Term, messages, w); err != nil {
+		if err := r.send(ctx, b.Term, messages, w); err != nil && !(sabotage.SkipRefused && worker.IsPermanent(err)) {
 			return r.refused(b, messages, index, err)
 		}
 	}
 	crash.At("bus.relay.published")
+	if sabotage.SaveFirst {
+		return nil
+	}
+	if err := r.save(ctx, b, w); err != nil {
+		return err
+	}
+	crash.At("bus.relay.saved")
+	return nil
+}
+
+// save makes the write that belongs to a batch.
+func (r *relayRun) save(ctx context.Context, b worker.Batch, w worker.Write) error {
 	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
 		return worker.Systemic(err)
 	}
 	r.moved(w.Marks)
 	r.acked.saved(b.Events)
 	r.settled = true
-	crash.At("bus.relay.saved")
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -42,7 +43,8 @@ type Consumer struct {
 //
 // The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition, and
 // lets it wait for at most 100 ms, unless kgo.FetchMaxBytes, kgo.FetchMaxPartitionBytes or
-// kgo.FetchMaxWait is among the options. With what
+// kgo.FetchMaxWait is among the options. A connection that leads nowhere is given up after
+// about five seconds, unless kgo.RequestTimeoutOverhead is. With what
 // WithPrefetch says, that bounds what a member holds: of each partition one delivery, and
 // as much that waits.
 func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
@@ -91,7 +93,7 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	client, err := kgo.NewClient(slices.Concat(c.clientOpts(), protocol, []kgo.Opt{
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.topics...),
-		kgo.DisableAutoCommit(),
+		commits(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Held from a poll until what it returned is queued, and no longer: so what is
@@ -122,16 +124,23 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	return err
 }
 
+// commits says that the client commits no offsets: the checkpoint has them.
+func commits() kgo.Opt {
+	if sabotage.AutoCommit {
+		return kgo.AutoCommitInterval(100 * time.Millisecond)
+	}
+	return kgo.DisableAutoCommit()
+}
+
 // clientOpts are the options of the user's, before them what they may change.
 func (c *Consumer) clientOpts() []kgo.Opt {
-	return append([]kgo.Opt{
-		kgo.MetadataMinAge(250 * time.Millisecond),
+	return slices.Concat(quick(), []kgo.Opt{
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
 		// A fetch that waits for others does not include a partition that goes on meanwhile.
 		kgo.FetchMaxWait(100 * time.Millisecond),
 		kgo.Balancers(unset{kgo.CooperativeStickyBalancer()}),
-	}, c.opts...)
+	}, c.opts)
 }
 
 // poll queues what is fetched until ctx ends. It never waits for a delivery.

@@ -162,7 +162,7 @@ func TestTopicMadeAgainWhileItIsRead(t *testing.T) {
 		t.Errorf("Receive of a topic that was deleted = %v, want ErrMadeAgain, which passes", err)
 	}
 	one = receive(ctx, seeds, s.reader("b"), soon) // waits for it
-	again, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ManualFlushing())
+	again, err := kafka.NewClient(kgo.SeedBrokers(seeds...))
 	if err != nil {
 		t.Fatal(err)
 	}

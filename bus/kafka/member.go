@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -85,6 +86,9 @@ func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kg
 			at, err := m.beginPartLocked(topic, partition, topics[topic], marks, bounds)
 			if err != nil {
 				return err
+			}
+			if committed := partitions[partition].EpochOffset().Offset; sabotage.AutoCommit && committed >= 0 {
+				at, m.parts[partName(topic, partition)].fetched = committed, committed
 			}
 			partitions[partition] = kgo.NewOffset().At(at)
 		}

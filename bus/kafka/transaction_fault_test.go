@@ -60,16 +60,6 @@ func (c *dropping) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func cluster(t *testing.T) (*kfake.Cluster, []string) {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c, c.ListenAddrs()
-}
-
 func filled(t *testing.T, n int) *memory.DB {
 	t.Helper()
 	db := memory.New()
@@ -161,7 +151,8 @@ func TestLedgerWhateverTheEndIsAnswered(t *testing.T) {
 		for _, at := range []int32{1, 3} {
 			t.Run(fmt.Sprint(name, " ", at), func(t *testing.T) {
 				t.Parallel()
-				c, seeds := cluster(t)
+				c := cluster(t)
+	seeds := c.ListenAddrs()
 				var count atomic.Int32
 				d := &dropper{}
 				c.ControlKey(endTxn, func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -201,7 +192,7 @@ func TestLedgerWhateverTheEndIsAnswered(t *testing.T) {
 func TestLedgerEndsWhatWasLeftOpen(t *testing.T) {
 	t.Parallel()
 	const n = 30
-	_, seeds := cluster(t)
+	seeds := cluster(t).ListenAddrs()
 	db := filled(t, n)
 	killed, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.TransactionalID("shop.main"), kgo.TransactionTimeout(10*time.Minute))
 	if err != nil {
@@ -233,7 +224,7 @@ func TestLedgerEndsWhatWasLeftOpen(t *testing.T) {
 // A refused record is found and parked, and the others are published once.
 func TestLedgerParksWhatIsRefused(t *testing.T) {
 	t.Parallel()
-	_, seeds := cluster(t)
+	seeds := cluster(t).ListenAddrs()
 	l := ledger(t, seeds)
 	if err := l.Create(bounded(t), bus.Contract{Topic: topic, Partitions: 3, MaxBytes: 20_000}); err != nil {
 		t.Fatal(err)
@@ -256,7 +247,8 @@ func TestLedgerParksWhatIsRefused(t *testing.T) {
 // A transaction that takes too long is no sign of another relay: fewer events may help.
 func TestLedgerTakesTooLong(t *testing.T) {
 	t.Parallel()
-	c, seeds := cluster(t)
+	c := cluster(t)
+	seeds := c.ListenAddrs()
 	l := ledger(t, seeds, kgo.TransactionTimeout(300*time.Millisecond))
 	if _, err := l.Open(bounded(t), "main"); err != nil {
 		t.Fatal(err)
@@ -285,7 +277,7 @@ func TestLedgerTakesTooLong(t *testing.T) {
 
 func TestLedgerErrors(t *testing.T) {
 	t.Parallel()
-	_, seeds := cluster(t)
+	seeds := cluster(t).ListenAddrs()
 	if _, err := kafka.NewLedger("my shop"); err == nil || err.Error() != `make a ledger: domain "my shop": want 1 to 100 letters, digits, dots, dashes and underscores` {
 		t.Errorf("NewLedger = %v", err)
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/internal/harness"
 	"github.com/annals-go/annals/internal/oracle"
-	"github.com/annals-go/annals/projection"
 )
 
 const teamPartitions = 3
@@ -43,7 +42,7 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 	if len(w.Brokers) == 0 {
 		return rowPublisher{pool, w.to}, func() {}, nil
 	}
-	client, err := newProducer(w.kafkaOpts()...)
+	client, err := kafka.NewClient(w.kafkaOpts()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,7 +50,7 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 }
 
 // timeout bounds the calls of a relay.
-func (w *workers) timeout() bus.RelayOption {
+func (w *workers) timeout() bus.WorkerOption {
 	return bus.WithTimeout(cmp.Or(w.CallTimeout, time.Minute))
 }
 
@@ -86,8 +85,8 @@ func (p timedPublisher) Publish(ctx context.Context, messages []bus.Message) err
 
 // consume tallies the messages of the topics.
 func (w *workers) consume(ctx context.Context) error {
-	source := kafka.NewConsumer("tallies", topics, append(w.kafkaOpts(), kgo.ServerSideBalancer())...)
-	return w.projection().Run(ctx, w.db, append(w.options(), projection.WithSegments(1), projection.From(source))...)
+	return bus.NewConsumer("tallies", bus.On(workCodec, w.handle)).Run(ctx, w.db, kafka.NewConsumer("tallies", topics, w.kafkaOpts()...),
+		bus.WithBatch(w.Batch), bus.WithTimeout(10*time.Second), bus.WithRetry(stubborn), bus.WithHooks(w.hooks()), bus.WithLogger(silent))
 }
 
 // brokerArgs say where a broker in its own process keeps its records.

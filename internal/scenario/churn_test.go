@@ -41,10 +41,11 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	m := newTeam(t, *timeFlag*2, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: brokers.ListenAddrs()})
 	relays := m.args
 	relays.Consume, relays.Relay = false, true
-	relay := m.startAs(relays, "")
 	running, enough := context.WithCancel(m.ctx)
 	var freezing sync.WaitGroup
-	freezing.Go(func() { m.freezing(running, relays) }) // so that there are repeats
+	for range 2 {
+		freezing.Go(func() { m.freezing(running, relays) }) // so that there are repeats
+	}
 	stopFeeding := m.feed(3, 15*time.Millisecond, 10)
 	g := &group{team: m, random: random(m.draw(), 0), did: map[string]int{}}
 	g.join()
@@ -64,16 +65,19 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	freezing.Wait()
 	stopFeeding()
 	healed := time.Now()
+	relay := m.startAs(relays, "")
 	g.wake(0)
 	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
 	g.leave()
-	quit(t, relay)
+	if err := relay.Kill(); err != nil {
+		t.Error(err)
+	}
 	m.judgeConsumer()
 	t.Logf("%v; all consumed within %v", g.did, took)
 }
 
-// quit ends a process as its supervisor would.
+// quit ends a process that is ready as its supervisor would.
 func quit(t *testing.T, p *member) {
 	t.Helper()
 	if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -104,7 +108,11 @@ type frozen struct {
 }
 
 func (g *group) join() {
-	g.members = append(g.members, g.start(""))
+	p := g.start("")
+	if !p.wait("ready", nil) {
+		g.Fatal("a member does not begin")
+	}
+	g.members = append(g.members, p)
 	g.did["joined"]++
 }
 
@@ -223,6 +231,11 @@ func TestFaultBrokerRestarts(t *testing.T) {
 	relay := m.args
 	relay.Consume, relay.Relay = false, true
 	members := []*member{m.startAs(relay, ""), m.startAs(relay, ""), m.start("")}
+	for _, p := range members {
+		if !p.wait("ready", nil) {
+			t.Fatal("a process does not begin")
+		}
+	}
 	stopFeeding := m.feed(3, 15*time.Millisecond, 0)
 	r, kills := random(m.draw(), 0), 0
 	for until := time.Now().Add(*timeFlag); time.Now().Before(until) && moment(m.ctx, r, 2*time.Second); kills++ {

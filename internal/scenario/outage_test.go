@@ -144,16 +144,16 @@ func (b dependentBroker) Topics(ctx context.Context, names ...string) (map[strin
 func consuming(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
 	broker := memory.NewBroker(3)
 	relay := bus.NewRelay(db, broker, bus.WithLogger(silent), bus.WithName(name))
-	run, checkpoint := projecting(projection.From(broker.Source(topics...)))(db, d, name, hooks)
+	c := bus.NewConsumer(name, bus.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		ended := make(chan error, 1)
 		go func() { ended <- relay.Run(ctx) }()
-		err := run(ctx)
+		err := c.Run(ctx, db, broker.Source(topics...), bus.WithLogger(silent), bus.WithHooks(hooks))
 		cancel()
 		return errors.Join(err, <-ended)
-	}, checkpoint
+	}, c.Name()
 }
 
 // What all handlers depend on, or the broker of a relay, is down for two hours, while events

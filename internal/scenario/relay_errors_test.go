@@ -114,7 +114,7 @@ func newRelaying(t *testing.T, nodes, each int) *relaying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := newProducer(eager(cluster.ListenAddrs())...)
+	client, err := kafka.NewClient(eager(cluster.ListenAddrs())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +226,4 @@ func relayThrough(t *testing.T, m mishap, at int64, seed uint64) (again int, err
 		err = errors.Join(err, fmt.Errorf("%d messages came again, at most %d", again, 2*relayBatch))
 	}
 	return again, err
-}
-
-// newProducer makes the client of a publisher.
-func newProducer(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append(opts, kgo.ManualFlushing())...)
 }

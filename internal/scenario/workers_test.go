@@ -186,23 +186,25 @@ func (w *workers) options() []projection.Option {
 const tallies = "projection/tallies"
 
 func (w *workers) projection() *projection.Projection[pgx.Tx] {
-	return projection.New("tallies", projection.On(workCodec, func(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
-		err := tally1(ctx, tx, e)
-		note := e.Data.(workNote)
-		switch {
-		case err != nil || w.Fixed:
+	return projection.New("tallies", projection.On(workCodec, w.handle))
+}
+
+func (w *workers) handle(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
+	err := tally1(ctx, tx, e)
+	note := e.Data.(workNote)
+	switch {
+	case err != nil || w.Fixed:
+		return err
+	case note.Do == doDwell:
+		var b begun
+		if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&b.XID); err != nil {
 			return err
-		case note.Do == doDwell:
-			var b begun
-			if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&b.XID); err != nil {
-				return err
-			}
-			w.to.Tell("begun", b)
-			<-time.After(dwelling) // whatever becomes of ctx
-			return nil
 		}
-		return note.do(ctx)
-	}))
+		w.to.Tell("begun", b)
+		<-time.After(dwelling) // whatever becomes of ctx
+		return nil
+	}
+	return note.do(ctx)
 }
 
 // do does what the event makes its handler do.
