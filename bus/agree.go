@@ -41,7 +41,11 @@ func (r *relayRun) agree(ctx context.Context, names []string) error {
 	var wrong []error
 	all := make([]TopicError, len(fresh))
 	for i, name := range fresh {
-		all[i] = TopicError{Relay: r.name, Topic: name, Contract: r.contract(name), Agreed: stored[name], Has: have[name]}
+		a := stored[name]
+		if r.refill && a.Revision > 0 && a.Decision == Undecided && a.ID != have[name].ID {
+			a.Decision, a.By = Refill, "bus.WithRefill"
+		}
+		all[i] = TopicError{Relay: r.name, Topic: name, Contract: r.contract(name), Agreed: a, Has: have[name]}
 		if all[i].problem() != fits {
 			wrong = append(wrong, &all[i])
 		}
@@ -69,7 +73,7 @@ func (r *relayRun) present(ctx context.Context, names []string, stored map[strin
 	}
 	var missing []Contract
 	for _, name := range names {
-		if a := stored[name]; have[name].ID == "" && (a.Revision == 0 || a.Decision != Undecided) {
+		if a := stored[name]; have[name].ID == "" && (a.Revision == 0 || a.Decision != Undecided || r.refill) {
 			missing = append(missing, r.contract(name))
 		}
 	}

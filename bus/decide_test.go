@@ -245,3 +245,26 @@ func TestAdoptKeepsThePlace(t *testing.T) {
 	drain(t, bus.NewRelay(db, broker, silent))
 	wantPositions(t, broker.Broker, annalsOrder, 3, 4)
 }
+
+func TestRelayRefillsByItselfIfItIsToldTo(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(b *turning){
+		"gone": func(b *turning) { b.Delete(annalsOrder) },
+		"made again": func(b *turning) {
+			b.Delete(annalsOrder)
+			_ = b.Create(t.Context(), bus.Contract{Topic: annalsOrder})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, broker := clocked(), newTurning()
+			appendNotes(t, db, "order-1", 3)
+			drain(t, bus.NewRelay(db, broker, silent))
+			change(broker)
+			drain(t, bus.NewRelay(db, broker, silent, bus.WithRefill()))
+			wantPositions(t, broker.Broker, annalsOrder, 1, 2, 3)
+			drain(t, bus.NewRelay(db, broker, silent))
+			wantPositions(t, broker.Broker, annalsOrder, 1, 2, 3)
+		})
+	}
+}

@@ -14,6 +14,7 @@ type relayOptions struct {
 
 	contracts   map[string]Contract // by topic
 	otherTopics Contract            // that of topics without one
+	refill      bool                // topics that were made again
 }
 
 // firstBatch is the most events that a relay begins with.
@@ -85,3 +86,8 @@ func WithTopics(contracts ...Contract) Option {
 // WithOtherTopics says what the topics are to be that WithTopics does not name. Default:
 // the zero Contract.
 func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
+
+// WithRefill has the relay fill a topic that is gone, or was made again, from the beginning
+// of the log by itself. It is for brokers that forget everything when they stop, as those of
+// tests and demos do. Default: the relay stops with a *TopicError.
+func WithRefill() Option { return func(o *relayOptions) { o.refill = true } }

@@ -152,7 +152,7 @@ func TestLedgerWhateverTheEndIsAnswered(t *testing.T) {
 			t.Run(fmt.Sprint(name, " ", at), func(t *testing.T) {
 				t.Parallel()
 				c := cluster(t)
-	seeds := c.ListenAddrs()
+				seeds := c.ListenAddrs()
 				var count atomic.Int32
 				d := &dropper{}
 				c.ControlKey(endTxn, func(req kmsg.Request) (kmsg.Response, error, bool) {
