@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -238,7 +237,7 @@ func TestLedgerParksWhatIsRefused(t *testing.T) {
 	}
 	relay := relayTo(db, l)
 	err := relay.Drain(bounded(t))
-	if !errors.Is(err, worker.ErrParked) || !strings.Contains(err.Error(), "commit to ledger main: topic shop.order: MESSAGE_TOO_LARGE") {
+	if !errors.Is(err, worker.ErrParked) || !strings.Contains(err.Error(), `commit to ledger main: message with key "large" for topic shop.order has 30677 bytes, at most 20000`) {
 		t.Errorf("Drain = %v, want the key parked", err)
 	}
 	wantOnce(t, seeds, 15)
@@ -298,7 +297,7 @@ func TestLedgerErrors(t *testing.T) {
 	create(t, l.Publisher, bus.Contract{Topic: topic, Partitions: 1})
 	err := l.Commit(bounded(t), []bus.Message{{Topic: topic}, {Topic: topic, Key: []byte("o-1"), Value: make([]byte, 1_000_012)}}, []byte("c"))
 	var refused *bus.PublishError
-	want := `commit to ledger main: record with key "o-1" for topic shop.order has 1000143 bytes, at most 1000012 (kgo.ProducerBatchMaxBytes, max.message.bytes)`
+	want := `commit to ledger main: message with key "o-1" for topic shop.order has 1000121 bytes, at most 1000012 (kgo.ProducerBatchMaxBytes, max.message.bytes)`
 	if !errors.As(err, &refused) || refused.Index != 1 || len(refused.Acked) != 2 || !worker.IsPermanent(err) || err.Error() != want {
 		t.Errorf("Commit = %v, want %s", err, want)
 	}

@@ -90,15 +90,19 @@ func openPipeline(ctx context.Context, writers int) (_ *pipeline, err error) {
 		return nil, fmt.Errorf("connect to kafka: %w", err)
 	}
 	p.onClose(p.client.Close)
-	return p, p.assemble(ctx, seeds)
+	return p, p.assemble(ctx, seeds, !brokers.External)
 }
 
-func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt) (err error) {
+func (p *pipeline) assemble(ctx context.Context, seeds kgo.Opt, embedded bool) (err error) {
 	p.db = postgres.New(p.pool, postgres.WithPollInterval(10*time.Millisecond))
 	p.orders = aggregate.New[order.Order](p.db, order.Category, order.Codec)
 	p.returns = aggregate.New[returns.Return](p.db, returns.Category, returns.Codec)
 	publisher := kafka.NewPublisher(p.client)
-	p.relay = bus.NewRelay(p.db, publisher, bus.WithDomain(domain), bus.WithHooks(worker.Hooks{Applied: p.meter.onRelayed}), bus.WithLogger(quiet))
+	opts := []bus.RelayOption{bus.WithDomain(domain), bus.WithHooks(worker.Hooks{Applied: p.meter.onRelayed}), bus.WithLogger(quiet)}
+	if embedded { // it has forgotten what was published before it was started
+		opts = append(opts, bus.WithRefill())
+	}
+	p.relay = bus.NewRelay(p.db, publisher, opts...)
 	p.sales = sales.Projection(sales.Schema)
 	p.source = kafka.NewConsumer("order-example-sales", topics, seeds)
 	// Both topics at once: a consumer waits for a topic that has no event yet.

@@ -22,7 +22,7 @@ func TestConnectErrors(t *testing.T) {
 		{"DATABASE_URL", "postgres://127.0.0.1:x/x", "start postgres: read DATABASE_URL: cannot parse"},
 		{"DATABASE_URL", "postgres://shop@127.0.0.1:1/x", "migrate schema annals: failed to connect to `user=shop database=x`:"},
 		{"KAFKA_BROKERS", "localhost", `start broker: read KAFKA_BROKERS: "localhost" is not host:port`},
-		{"KAFKA_BROKERS", "127.0.0.1:1", "prepare topics: describe topics: unable to dial: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"KAFKA_BROKERS", "127.0.0.1:1", "create topic shop.order: unable to dial: dial tcp 127.0.0.1:1: connect: connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv(tt.name, tt.value)
