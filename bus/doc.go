@@ -52,9 +52,8 @@
 //
 // Delivery is at least once: after a crash, or while two relays overlap, events
 // are published again, with the same event id and position. The checkpoint
-// moves after the broker has acknowledged, and names the incarnation of each
-// topic: a topic that is new, or was deleted and made again, is filled from the
-// log.
+// moves after the broker has acknowledged. What was acknowledged before a record was
+// refused is not sent again, if the Publisher tells: see PublishError.
 //
 // Of several relays of one name, in any process, one has the term and publishes; the
 // others stand by. One that was frozen and does not know that its term is over may
@@ -89,6 +88,21 @@
 // A Guard is a gate for appends: while the relay is far behind it slows them down, and
 // then refuses them with a *BacklogError, so that what an outage leaves behind can be
 // worked off.
+//
+// # Topics
+//
+// A Contract says what a topic is to be. A topic that is new to the relay is made by it,
+// or taken if it exists and fits, and is filled from the log. What relay and broker have
+// agreed on is stored (Contracts), and compared whenever a term begins: a topic that has
+// another id or number of partitions, is compacted, or is gone, and a Contract with another
+// number, stop the relay with a *TopicError, before it publishes anything. Other settings
+// that differ are warnings.
+//
+// Somebody decides then, with Decide or the command it names. "annals relay adopt main
+// shop.order" takes the topic as it is and goes on; "annals relay refill main shop.order"
+// fills it from the beginning of the log. To adopt a topic that has grown moves keys: stop
+// its consumers before, and build anew what they have built. A compacted topic is not
+// adopted: order and events are lost in it.
 //
 // # Testing
 //

@@ -12,14 +12,19 @@ import (
 func TestRelayOptionsPanic(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]bus.RelayOption{
-		"bus: option WithBatch: 0: want 1 to 10000":                     bus.WithBatch(0),
-		"bus: option WithTimeout: 0s: want at least 1ms":                bus.WithTimeout(0),
-		"bus: option WithName: empty":                                   bus.WithName(""),
-		"bus: option WithMapper: the mapper is nil":                     bus.WithMapper(nil),
-		"bus: option WithLogger: the logger is nil":                     bus.WithLogger(nil),
-		"bus: option WithLease: 1ns: want at least 10ms":                bus.WithLease(1),
-		"bus: option WithVersion: empty":                                bus.WithVersion(""),
-		"bus: option WithRetry: retry: Attempts is -1, want at least 0": bus.WithRetry(worker.Retry{Attempts: -1}),
+		"bus: option WithBatch: 0: want 1 to 10000":                                                                               bus.WithBatch(0),
+		"bus: option WithTimeout: 0s: want at least 1ms":                                                                          bus.WithTimeout(0),
+		"bus: option WithName: empty":                                                                                             bus.WithName(""),
+		"bus: option WithMapper: the mapper is nil":                                                                               bus.WithMapper(nil),
+		"bus: option WithLogger: the logger is nil":                                                                               bus.WithLogger(nil),
+		"bus: option WithLease: 1ns: want at least 10ms":                                                                          bus.WithLease(1),
+		"bus: option WithVersion: empty":                                                                                          bus.WithVersion(""),
+		"bus: option WithRetry: retry: Attempts is -1, want at least 0":                                                           bus.WithRetry(worker.Retry{Attempts: -1}),
+		"bus: option WithTopics: a contract without a topic":                                                                      bus.WithTopics(bus.Contract{Partitions: 1}),
+		"bus: option WithTopics: topic t: Partitions is -1, want at least 0":                                                      bus.WithTopics(bus.Contract{Topic: "t", Partitions: -1}),
+		"bus: option WithOtherTopics: Retention is -1, want at least 0":                                                           bus.WithOtherTopics(bus.Contract{Retention: -1}),
+		"bus: option WithOtherTopics: MinInSync is 3, want at most the Replication of 2":                                          bus.WithOtherTopics(bus.Contract{Replication: 2, MinInSync: 3}),
+		"bus: option WithTopics: topic t: cleanup.policy compacts the topic, which loses events":                                  bus.WithTopics(bus.Contract{Topic: "t", Config: map[string]string{"cleanup.policy": "compact,delete"}}),
 		`bus: option WithDomain: "a b": want words of letters, digits, dashes and underscores, joined by dots, at most 128 bytes`: bus.WithDomain("a b"),
 	} {
 		func() {

@@ -101,9 +101,7 @@ func New(opts ...Option) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.choices, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	streams := a.group("stream", "Look at streams")
 	streams.AddCommand(a.streamList(), a.streamShow())
-	relays := a.group("relay", "Look after relays")
-	relays.AddCommand(a.relayReplay())
-	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.rewind(), relays, a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
+	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.relay(), a.rewind(), a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
 	return root
 }
 

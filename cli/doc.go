@@ -12,9 +12,10 @@
 //	os.Exit(cli.Execute(ctx, root))
 //
 // Commands: migrate, roles, doctor, status, parked ls, parked show, parked retry,
-// parked discard, parked assign, parked note, parked audit, rewind, verify, stream ls,
-// stream show, log, export, import, version. Without WithPool the database is the one of
-// --database-url, else of the environment variable DATABASE_URL.
+// parked discard, parked assign, parked note, parked audit, relay ls, relay adopt,
+// relay refill, rewind, verify, stream ls, stream show, log, export, import, version.
+// Without WithPool the database is the one of --database-url, else of the environment
+// variable DATABASE_URL.
 //
 // # Output
 //

@@ -95,3 +95,27 @@ func TestWhatIsReadAgainComesFirst(t *testing.T) {
 		}
 	})
 }
+
+// A reader can begin with small batches; full ones make the next larger, and a page with
+// little does not.
+func TestFirstBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &target{db: filled(t, 3)}
+		r := g.reader()
+		r.Batch, r.FirstBatch = 40, 4
+		r.Hooks.Applied = func(worker.Applied) { // the first page has 3 events, and then there are more
+			if len(g.batches) == 1 {
+				for i := range 97 {
+					note(t, g.db, "1", i)
+				}
+			}
+		}
+		if err := r.RunTo(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{3, 4, 8, 16, 12, 32, 8, 17}; !slices.Equal(g.batches, want) {
+			t.Errorf("batches %v, want %v", g.batches, want)
+		}
+	})
+}
