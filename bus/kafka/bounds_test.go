@@ -77,6 +77,29 @@ func TestFetchErrors(t *testing.T) {
 	}
 }
 
+// The client joins a group again by itself, unless the broker will not have it.
+func TestGroupErrors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&kgo.ErrGroupSession{Err: kerr.GroupAuthorizationFailed}, true},
+		{&kgo.ErrGroupSession{Err: kerr.InconsistentGroupProtocol}, true},
+		{&kgo.ErrGroupSession{Err: kerr.UnknownMemberID}, false},
+		{context.Canceled, false},
+	} {
+		failed, group := failures(kgo.NewErrFetch(c.err))
+		if len(failed) != 0 || (group != nil) != c.want {
+			t.Errorf("%v: %v, %v, want an error of the group: %v", c.err, failed, group, c.want)
+		}
+	}
+	failed, group := failures(kgo.NewErrFetch(kerr.OffsetOutOfRange))
+	if len(failed) != 1 || group != nil {
+		t.Errorf("%v, %v, want one of a partition", failed, group)
+	}
+}
+
 // What may be skipped when the part begins again is no reason to end a reader.
 func TestLostWhileItIsReadAndSkipped(t *testing.T) {
 	t.Parallel()
