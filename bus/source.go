@@ -14,7 +14,8 @@ import (
 type Source interface {
 	worker.Source
 	// Receive delivers until ctx ends, and then returns nil after the last delivery has
-	// returned. It begins, and goes on, as Consume of a worker.Source does.
+	// returned. It begins, and goes on, as Consume of a worker.Source does. What the
+	// source has lost is a *LostError.
 	Receive(ctx context.Context, to Receiver) error
 }
 

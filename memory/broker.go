@@ -162,6 +162,13 @@ func (s *brokerSource) Consume(ctx context.Context, to worker.Sink) error {
 
 // Receive implements bus.Source. A topic is read from when it is there.
 func (s *brokerSource) Receive(ctx context.Context, to bus.Receiver) error {
+	if err := s.receive(ctx, to); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (s *brokerSource) receive(ctx context.Context, to bus.Receiver) error {
 	marks := worker.Checkpoint{}
 	begun := map[string]bool{}
 	for ctx.Err() == nil {

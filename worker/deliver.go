@@ -18,7 +18,7 @@ func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ongoing, cancel)()
+	defer context.AfterFunc(s.ongoing, cancel)() //nolint:contextcheck // that of Consume: see there
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		"publish to a topic that does not exist":    unknownTopic,
 		"messages come as they were sent":           asSent,
 		"messages go on from the checkpoint":        messagesGoOn,
+		"a delivery ends early with its source":     endsEarly,
 		"P8 foreign messages are no events":         foreign,
 		"P9 the newest are shown first":             newestFirst,
 		"P9 the newest of nothing":                  newestOfNothing,

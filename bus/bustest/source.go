@@ -187,3 +187,25 @@ func foreign(t *testing.T, target Target) {
 	}
 	receive(t, target, worker.Checkpoint{}, 3) // and as messages all of them come
 }
+
+// A delivery that ends early because the source was told to end is no error.
+func endsEarly(t *testing.T, target Target) {
+	create(t, target, "shop.order")
+	send(t, target, bus.Message{Topic: "shop.order", Value: []byte("x")})
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	if err := target.Source("early", "shop.order").Receive(ctx, endless{cancel}); err != nil {
+		t.Errorf("Receive = %v, want nil", err)
+	}
+}
+
+// endless ends its source in a delivery, and the delivery when the source says so.
+type endless struct{ end func() }
+
+func (endless) Begin(context.Context, ...string) (worker.Checkpoint, error) { return nil, nil }
+
+func (e endless) Deliver(ctx context.Context, _ bus.Delivery) error {
+	e.end()
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,7 +24,7 @@ func newMember(t *testing.T) *member {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +77,29 @@ func TestFetchErrors(t *testing.T) {
 	}
 }
 
+// The client joins a group again by itself, unless the broker will not have it.
+func TestGroupErrors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&kgo.ErrGroupSession{Err: kerr.GroupAuthorizationFailed}, true},
+		{&kgo.ErrGroupSession{Err: kerr.InconsistentGroupProtocol}, true},
+		{&kgo.ErrGroupSession{Err: kerr.UnknownMemberID}, false},
+		{context.Canceled, false},
+	} {
+		failed, group := failures(kgo.NewErrFetch(c.err))
+		if len(failed) != 0 || (group != nil) != c.want {
+			t.Errorf("%v: %v, %v, want an error of the group: %v", c.err, failed, group, c.want)
+		}
+	}
+	failed, group := failures(kgo.NewErrFetch(kerr.OffsetOutOfRange))
+	if len(failed) != 1 || group != nil {
+		t.Errorf("%v, %v, want one of a partition", failed, group)
+	}
+}
+
 // What may be skipped when the part begins again is no reason to end a reader.
 func TestLostWhileItIsReadAndSkipped(t *testing.T) {
 	t.Parallel()
@@ -124,6 +148,23 @@ func TestChangedTopics(t *testing.T) {
 	var parts *worker.PartsError
 	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
 		t.Errorf("got %v, want a *PartsError", err)
+	}
+}
+
+// A member notices that a topic has grown, whoever is given what is new.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	topics, _, err := describe(t.Context(), m.client, m.topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := m.assign("t")
+	p.id, p.of = topics["t"].id, 3
+	m.watch() // returns, because it has stopped the member
+	var parts *worker.PartsError
+	if err := context.Cause(m.ctx); !errors.As(err, &parts) || parts.Was != 3 || parts.Is != 1 {
+		t.Errorf("got %v, want a *PartsError from 3 to 1", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
@@ -74,7 +75,7 @@ func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
 func (c *Consumer) Receive(ctx context.Context, to bus.Receiver) error {
 	err := c.receive(ctx, to)
 	if err == nil || ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it ends as it was told to
 	}
 	return fmt.Errorf("consume as %s: %w", c.group, err)
 }
@@ -150,8 +151,7 @@ func (m *member) poll() error {
 		if fetches.IsClientClosed() {
 			return kgo.ErrClientClosed
 		}
-		failed := failures(fetches)
-		var err error
+		failed, err := failures(fetches)
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			name := partName(f.Topic, f.Partition)
 			if len(f.Records) == 0 || failed[place{f.Topic, f.Partition}] != nil {
@@ -179,20 +179,37 @@ type place struct {
 	partition int32
 }
 
-// failures returns the errors of a poll that the client does not mend by itself.
-func failures(fetches kgo.Fetches) map[place]error {
-	var failed map[place]error
+// failures returns the errors of a poll that the client does not mend by itself: those of
+// partitions, and that of the group.
+func failures(fetches kgo.Fetches) (failed map[place]error, group error) {
 	for _, e := range fetches.Errors() {
 		var rejoining *kgo.ErrGroupSession
-		if errors.As(e.Err, &rejoining) || errors.Is(e.Err, context.Canceled) {
-			continue // the client joins the group again by itself
+		switch {
+		case errors.As(e.Err, &rejoining) && refusesGroup(e.Err):
+			group = e.Err
+		case errors.As(e.Err, &rejoining), errors.Is(e.Err, context.Canceled):
+			// the client joins the group again by itself
+		default:
+			if failed == nil {
+				failed = map[place]error{}
+			}
+			failed[place{e.Topic, e.Partition}] = e.Err
 		}
-		if failed == nil {
-			failed = map[place]error{}
-		}
-		failed[place{e.Topic, e.Partition}] = e.Err
 	}
-	return failed
+	return failed, group
+}
+
+// refusesGroup reports whether a broker will not have the member in the group as it is.
+func refusesGroup(err error) bool {
+	for _, e := range []error{
+		kerr.GroupAuthorizationFailed, kerr.TopicAuthorizationFailed, kerr.InvalidGroupID, kerr.InconsistentGroupProtocol,
+		kerr.InvalidSessionTimeout, kerr.FencedInstanceID, kerr.UnsupportedAssignor, kerr.GroupMaxSizeReached,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // failed has a partition end the member, if it is still the member's.

@@ -136,7 +136,7 @@ func (m *member) checkParts(name string, is int, marks worker.Checkpoint) error 
 
 // parting is the longest that a rebalance waits for the deliveries in flight of
 // partitions that move to another member. They are told to end; a batch that has begun
-// goes on to its own deadline. Waiting longer would hold up the group and make nothing
+// goes on to its own deadline; meanwhile nothing is polled. Waiting longer would hold up the group and make nothing
 // safer: whoever has the partition next takes the term, and then such a batch changes
 // nothing any more.
 const parting = 3 * time.Second
