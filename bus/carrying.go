@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -30,7 +31,7 @@ type carriers struct {
 func (c carriers) Deliver(ctx context.Context, d Delivery) error {
 	out := worker.Delivery{Part: d.Part, Source: d.Source, Of: d.Of, First: d.First, Next: d.First, Offsets: []int64{}}
 	partition := partitionOf(d.Part)
-	for _, m := range d.Messages {
+	for i, m := range d.Messages {
 		m.Partition = partition
 		about := inspect(m.Message)
 		if about.isEvent && string(about.lineage) != out.Lineage {
@@ -44,6 +45,10 @@ func (c carriers) Deliver(ctx context.Context, d Delivery) error {
 		}
 		out.Next = m.Offset + 1
 		if c.carries(m, about) {
+			if out.Events == nil {
+				left := len(d.Messages) - i
+				out.Events, out.Offsets = make([]event.Recorded, 0, left), make([]int64, 0, left)
+			}
 			out.Events, out.Offsets = append(out.Events, carrier(d, m, about)), append(out.Offsets, m.Offset)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/annals-go/annals/event"
 )
 
 // Deliver implements Sink. When ctx ends, or Consume does, it ends after the batch in
@@ -118,6 +120,9 @@ func (s *sink) intake(seg *segment, d Delivery) (*intake, error) {
 			in.late = seg.mark.Position
 		case e.Position <= at:
 			continue
+		}
+		if in.page.Events == nil {
+			in.page.Events = make([]event.Recorded, 0, len(d.Events)-i)
 		}
 		in.page.Events, at = append(in.page.Events, e), e.Position
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,27 @@ type clerk struct {
 }
 
 func newClerk() *clerk { return &clerk{DB: memory.New(), batch: 3} }
+
+// made returns the calls of waiting.
+func (c *clerk) made() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
+// tell is for hooks: they are called from the goroutines of the reader.
+func (c *clerk) tell(to *[]string, what ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*to = append(*to, what...)
+}
+
+// told returns what hooks have written down.
+func (c *clerk) told(by *[]string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(*by)
+}
 
 func (c *clerk) failing(fail func(b worker.Batch, e event.Recorded) error) {
 	c.mu.Lock()
@@ -224,13 +246,13 @@ func TestOffsetsCountAndNotPositions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newClerk()
-		var marks []int64
-		c.hooks.Applied = func(a worker.Applied) { marks = append(marks, a.Mark.Offset) }
+		var marks []string
+		c.hooks.Applied = func(a worker.Applied) { c.tell(&marks, fmt.Sprint(a.Mark.Offset)) }
 		f := newFeed(records("x", 0, "- a@1 - b@1 a@2 - a@3 -"), records("x", 8, "- -"), records("x", 10, "b@2"))
 		end := c.start(t, f)
 		idle(time.Minute)
 		c.want(t, "a@1 b@1 a@2 a@3 b@2")
-		if diff := cmp.Diff([]int64{5, 8, 11}, marks); diff != "" {
+		if diff := cmp.Diff([]string{"5", "8", "11"}, c.told(&marks)); diff != "" {
 			t.Errorf("offsets: %s", diff)
 		}
 		c.wantMark(t, worker.Mark{Source: "x", Offset: 11, Of: 1})
@@ -360,7 +382,7 @@ func TestSourceMadeAgainWhileSomethingIsParked(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newClerk()
 				var told []string
-				c.hooks.Paused = func(p worker.Pause) { told = append(told, fmt.Sprintf("%s: %v", p.Why, p.Err)) }
+				c.hooks.Paused = func(p worker.Pause) { c.tell(&told, fmt.Sprintf("%s: %v", p.Why, p.Err)) }
 				c.failing(poisons("a@1"))
 				f := newFeed(records("x", 0, "- - - - b@1 a@1 a@2"))
 				end := c.start(t, f)
@@ -371,7 +393,7 @@ func TestSourceMadeAgainWhileSomethingIsParked(t *testing.T) {
 				c.want(t, "b@1")
 				c.wantItems(t, "order-a waiting: 5 6")
 				want := []string{"cannot go on: the source was made again, and messages of the one before are parked: retry or discard them, see annals parked"}
-				if diff := cmp.Diff(want, told); diff != "" {
+				if diff := cmp.Diff(want, c.told(&told)); diff != "" {
 					t.Errorf("paused: %s", diff)
 				}
 				settle(t, c)
@@ -424,7 +446,7 @@ func TestWaitingIsToldBefore(t *testing.T) {
 		idle(time.Minute)
 		c.wantItems(t, "order-a waiting: 1 5", "order-b waiting: 3 4")
 		want := []string{"order-a@1 waiting: poison", "order-b@1 waiting: not yet", "order-a@1 waiting: poison"}
-		if diff := cmp.Diff(want, c.calls); diff != "" {
+		if diff := cmp.Diff(want, c.made()); diff != "" {
 			t.Errorf("told: %s", diff)
 		}
 		end()
@@ -455,7 +477,7 @@ func TestWaitingThatFailsParksNothing(t *testing.T) {
 				idle(time.Hour)
 				c.want(t, "b@1")
 				c.wantItems(t)
-				if calls := len(c.calls); calls < 5 || calls > 3600 {
+				if calls := len(c.made()); calls < 5 || calls > 3600 {
 					t.Errorf("told %d times in an hour, want it to be tried again, and not without a pause", calls)
 				}
 				c.mu.Lock()
@@ -498,12 +520,12 @@ func TestWaitingIsToldOnceOfEach(t *testing.T) {
 		end := c.start(t, newFeed(records("x", 0, words)))
 		idle(time.Second)
 		c.wantItems(t)
-		if len(c.calls) >= 20 {
-			t.Errorf("told of %d while most fail", len(c.calls))
+		if len(c.made()) >= 20 {
+			t.Errorf("told of %d while most fail", len(c.made()))
 		}
 		idle(time.Hour) // pauses do not mend them
-		if all, err := c.Parked(t.Context(), worker.ParkedQuery{Name: "reader"}); err != nil || len(all) != 40 || len(c.calls) != 40 {
-			t.Errorf("%d are parked, %v, and told of %d times, want 40", len(all), err, len(c.calls))
+		if all, err := c.Parked(t.Context(), worker.ParkedQuery{Name: "reader"}); err != nil || len(all) != 40 || len(c.made()) != 40 {
+			t.Errorf("%d are parked, %v, and told of %d times, want 40", len(all), err, len(c.made()))
 		}
 		end()
 	})
@@ -517,9 +539,9 @@ func TestHooksAreNotToldOfRepeats(t *testing.T) {
 		var told []string
 		c.hooks.Applied = func(a worker.Applied) {
 			for _, e := range a.Events {
-				told = append(told, fmt.Sprint(e.Stream.ID, "@", e.Version))
+				c.tell(&told, fmt.Sprint(e.Stream.ID, "@", e.Version))
 			}
-			told = append(told, fmt.Sprint(a.Repeated, " repeated"))
+			c.tell(&told, fmt.Sprint(a.Repeated, " repeated"))
 		}
 		c.failing(func(b worker.Batch, e event.Recorded) error {
 			for i := range b.Events {
@@ -531,7 +553,7 @@ func TestHooksAreNotToldOfRepeats(t *testing.T) {
 		})
 		end := c.start(t, newFeed(records("x", 0, "a@1 b@2 c@1"), records("x", 3, "a@2")))
 		idle(time.Minute)
-		if diff := cmp.Diff([]string{"b@2", "2 repeated", "a@2", "0 repeated"}, told); diff != "" {
+		if diff := cmp.Diff([]string{"b@2", "2 repeated", "a@2", "0 repeated"}, c.told(&told)); diff != "" {
 			t.Error(diff)
 		}
 		end()
