@@ -166,10 +166,9 @@ func inStep(which string, do func() error) func(string) error {
 
 // parksOnce fails to map an event the first time.
 func parksOnce(at event.Position) bus.Option {
-	failed := false
+	var failed atomic.Bool
 	return bus.WithMapper(func(r event.Recorded) (bus.Message, bool, error) {
-		if r.Position == at && !failed {
-			failed = true
+		if r.Position == at && !failed.Swap(true) {
 			return bus.Message{}, false, errUnmapped
 		}
 		m, err := bus.MessageOf("annals.order", r)
@@ -187,13 +186,13 @@ func TestLedgerAfterACrashAnywhere(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			db, broker := memory.New(), memory.NewBroker(2)
 			appendMany(t, db, n)
-			down := false
+			var down atomic.Bool
 			first := newProcess(db, broker, func(step string) error {
-				if down {
+				if down.Load() {
 					return crashed
 				}
 				if err := at(step); err != nil {
-					down = true
+					down.Store(true)
 					return err
 				}
 				return nil
