@@ -91,7 +91,7 @@ func (l ledgerOf) Commit(ctx context.Context, ms []bus.Message, cursor []byte) e
 }
 
 func (p *process) relay(opts ...bus.Option) *bus.Relay {
-	all := []bus.Option{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 1, Cap: time.Second, Attempts: 3})}
+	all := []bus.Option{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 100 * time.Millisecond, Cap: time.Second, Attempts: 3})}
 	return bus.NewRelay(p, ledgerOf{p.ledger, p}, append(all, opts...)...)
 }
 
@@ -287,9 +287,9 @@ func TestLedgerWhenOneWakes(t *testing.T) {
 				first.frozen.Store(false)
 			})
 			endFirst := start(t, first.relay(mapper))
-			after(5 * time.Minute)
+			after(time.Minute)
 			appendMany(t, db, 6)
-			after(5 * time.Minute)
+			after(time.Minute)
 			endFirst()
 			if endSecond != nil {
 				endSecond()
