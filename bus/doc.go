@@ -104,6 +104,19 @@
 // its consumers before, and build anew what they have built. A compacted topic is not
 // adopted: order and events are lost in it.
 //
+// # Exactly once
+//
+// With a Ledger in the place of its Publisher, such as that of package kafka, a relay
+// publishes each batch in a transaction of the broker, together with a cursor, and makes
+// up in the outbox for what is only in the ledger when it begins. Each event is then in its
+// topic once, as seen by readers of what is committed; not so by others, nor after Rewind,
+// after a topic was filled again, when the cursor is lost, or when the store has lost
+// commits. See docs/adr/0017-exactly-once-into-the-topic.md.
+//
+// Choose it for consumers that are not yours and cannot tell repeats. Those with an inbox,
+// and projections, pass over repeats anyway, and a batch without a transaction is visible
+// sooner.
+//
 // # Testing
 //
 // Package memory has a broker in process; package bustest is the suite that

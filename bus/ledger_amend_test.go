@@ -22,13 +22,13 @@ var errCrashed = errors.New("crashed")
 // somebody does something.
 func crashedAfter(t *testing.T, db *memory.DB, b *memory.Broker, commit int, opt bus.Option, do func(a worker.Amender)) {
 	t.Helper()
-	down := false
+	var down atomic.Bool
 	at := inStep(fmt.Sprint("commit after:", commit), func() error {
-		down = true
+		down.Store(true)
 		return nil
 	})
 	p := newProcess(db, b, func(step string) error {
-		if err := at(step); err != nil || !down || step == "commit after" {
+		if err := at(step); err != nil || !down.Load() || step == "commit after" {
 			return err
 		}
 		return errCrashed
@@ -226,12 +226,12 @@ func toOrders(r event.Recorded) (bus.Message, bool, error) {
 // early is a store that shows an old checkpoint, if there is one.
 type early struct {
 	*process
-	old *worker.Checkpoint
+	old *atomic.Pointer[worker.Checkpoint]
 }
 
 func (e early) Checkpoint(ctx context.Context, name string) (worker.Checkpoint, error) {
-	if *e.old != nil {
-		return maps.Clone(*e.old), nil
+	if old := e.old.Load(); old != nil {
+		return maps.Clone(*old), nil
 	}
 	return e.process.Checkpoint(ctx, name)
 }
@@ -241,19 +241,20 @@ func TestLedgerIsOpenedBeforeTheOutboxIsRead(t *testing.T) {
 	t.Parallel()
 	db, broker := memory.New(), memory.NewBroker(1)
 	appendNotes(t, db, "order-1", 2)
-	var old worker.Checkpoint
+	var old atomic.Pointer[worker.Checkpoint]
 	commits := 0
-	p := newProcess(db, broker, func(step string) (err error) {
-		switch {
-		case step == "commit before":
+	p := newProcess(db, broker, func(step string) error {
+		switch step {
+		case "commit before":
 			if commits++; commits == 2 {
-				old, err = db.Checkpoint(t.Context(), "relay/main")
+				c, err := db.Checkpoint(t.Context(), "relay/main")
 				ok(t, err)
+				old.Store(&c)
 				holdBack(t, db, worker.Term{}, 2)
 				return errBroker // so that it begins again
 			}
-		case step == "open before":
-			old = nil
+		case "open before":
+			old.Store(nil)
 		}
 		return nil
 	})

@@ -91,7 +91,7 @@ func (l ledgerOf) Commit(ctx context.Context, ms []bus.Message, cursor []byte) e
 }
 
 func (p *process) relay(opts ...bus.RelayOption) *bus.Relay {
-	all := []bus.RelayOption{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 1, Cap: time.Second, Attempts: 3})}
+	all := []bus.RelayOption{silent, bus.WithBatch(3), bus.WithTimeout(time.Hour), bus.WithRetry(worker.Retry{Base: 100 * time.Millisecond, Cap: time.Second, Attempts: 3})}
 	return bus.NewRelay(p, ledgerOf{p.ledger, p}, append(all, opts...)...)
 }
 
@@ -166,10 +166,9 @@ func inStep(which string, do func() error) func(string) error {
 
 // parksOnce fails to map an event the first time.
 func parksOnce(at event.Position) bus.Option {
-	failed := false
+	var failed atomic.Bool
 	return bus.WithMapper(func(r event.Recorded) (bus.Message, bool, error) {
-		if r.Position == at && !failed {
-			failed = true
+		if r.Position == at && !failed.Swap(true) {
 			return bus.Message{}, false, errUnmapped
 		}
 		m, err := bus.MessageOf("annals.order", r)
@@ -187,13 +186,13 @@ func TestLedgerAfterACrashAnywhere(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			db, broker := memory.New(), memory.NewBroker(2)
 			appendMany(t, db, n)
-			down := false
+			var down atomic.Bool
 			first := newProcess(db, broker, func(step string) error {
-				if down {
+				if down.Load() {
 					return crashed
 				}
 				if err := at(step); err != nil {
-					down = true
+					down.Store(true)
 					return err
 				}
 				return nil
@@ -288,9 +287,9 @@ func TestLedgerWhenOneWakes(t *testing.T) {
 				first.frozen.Store(false)
 			})
 			endFirst := start(t, first.relay(mapper))
-			after(5 * time.Minute)
+			after(time.Minute)
 			appendMany(t, db, 6)
-			after(5 * time.Minute)
+			after(time.Minute)
 			endFirst()
 			if endSecond != nil {
 				endSecond()

@@ -26,7 +26,8 @@ type Outbox interface {
 // Relay publishes the log, event by event, in its order. It is safe for
 // concurrent use: of several at once, in any process, one publishes and the others
 // stand by. One that does not know yet that its term is over may publish events that
-// its successor publishes too, with the same ids, and moves no checkpoint.
+// its successor publishes too, with the same ids, and moves no checkpoint. If its
+// Publisher is a Ledger, it publishes each event once.
 type Relay struct {
 	from Outbox
 	to   Publisher
@@ -82,7 +83,7 @@ func (r *Relay) reader() worker.Reader {
 // relayRun is one Run. The checkpoint has a part for the log as a whole, "",
 // and one for each pair of category and topic, so that a pair that is new or
 // whose topic was made again is filled by itself. A category of which events
-// were held back has a pair without a topic.
+// were held back has a pair without a topic. With a ledger there is ledgerPart, too.
 type relayRun struct {
 	*Relay
 	books

@@ -20,7 +20,8 @@ type Checkpoints interface {
 	// one has (0: none is stored), and the term, unless it is the zero Term, must be
 	// the present one of its segment; else the error matches ErrFenced. A mark that
 	// names a Server which the store has been, and is no more, is not written either:
-	// that is eventstore.ErrOtherServer.
+	// that is eventstore.ErrOtherServer. A write of nothing finds out
+	// about the term.
 	//
 	// A term that is the present one stays so until the write has committed: a Claim
 	// that comes meanwhile waits.

@@ -23,6 +23,19 @@
 // as many partitions at once as WithConcurrency says. One that is slow, or waits for an
 // outage to pass, holds up neither the others nor the group.
 //
+// # Exactly once
+//
+//	ledger, err := kafka.NewLedger("shop", kgo.SeedBrokers("localhost:9092"))
+//	relay := bus.NewRelay(db, ledger, bus.WithDomain("shop"))
+//
+// A Ledger publishes each batch in a transaction; package bus says when to choose it. A
+// transaction takes a round trip more, and its records are visible together at its end.
+// Consumers must read what is committed (isolation.level=read_committed; those of this
+// package do): others see what was aborted too. Each transaction leaves a marker in each
+// partition, so that a lag by offsets stays above 0, and readers that count offsets are
+// not done when they are. A relay that dies in a transaction holds such consumers up until
+// another one opens the ledger, or for kgo.TransactionTimeout, 15 s by default.
+//
 // # Failure
 //
 // Where a consumer has come is in the checkpoint of the projection, committed

@@ -67,6 +67,9 @@ func fencedSave[Tx any](t *testing.T, target Target[Tx]) {
 		if err := target.Store.Save(ctx, name, term, w); !errors.Is(err, worker.ErrFenced) {
 			t.Errorf("%s: Save = %v, want ErrFenced", what, err)
 		}
+		if err := target.Store.Save(ctx, name, term, worker.Write{}); !errors.Is(err, worker.ErrFenced) {
+			t.Errorf("%s: Save of nothing = %v, want ErrFenced", what, err)
+		}
 	}
 	if got := everything(t, target); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v: nothing has changed", got, want)
@@ -74,6 +77,9 @@ func fencedSave[Tx any](t *testing.T, target Target[Tx]) {
 	for i, term := range []worker.Term{{Segment: "a", Epoch: 1}, {Segment: "b", Epoch: 2}} {
 		if err := target.Store.Save(ctx, name, term, move("p", worker.Mark{Position: 9, Revision: int64(i + 1)})); err != nil {
 			t.Errorf("Save under the present term = %v", err)
+		}
+		if err := target.Store.Save(ctx, name, term, worker.Write{}); err != nil {
+			t.Errorf("Save of nothing under the present term = %v", err)
 		}
 	}
 }
