@@ -33,14 +33,9 @@ FROM {{schema}}.inbox_floors f
 WHERE f.consumer = $1
   AND f.topic = ANY ($2)`
 
-	// Index: inbox_pkey. Lock: rows of this transaction.
-	takeBackSQL = `
-DELETE FROM {{schema}}.inbox
-WHERE consumer = $1
-  AND id = ANY ($2::uuid[])`
-
-	// migrations/011_bus.sql says what it locks and promises.
-	forgetSQL = `SELECT {{schema}}.forget_v1($1, $2, $3)`
+	// migrations/011_bus.sql says what these two lock and promise.
+	takeBackSQL = `SELECT {{schema}}.take_back_v1($1, $2)`
+	forgetSQL   = `SELECT {{schema}}.forget_v1($1, $2, $3)`
 )
 
 // forgetChunk is how many messages are forgotten in one transaction.

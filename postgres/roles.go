@@ -58,9 +58,9 @@ var rights = []struct {
 	{"EXECUTE ON FUNCTION {{schema}}.term_key_v1, {{schema}}.fence_v1, {{schema}}.renew_v1, {{schema}}.claim_v1", []Role{RoleWork}},
 
 	{"INSERT, UPDATE ON {{schema}}.topics", []Role{RoleWork}},
-	// What was forgotten is known for ever: only the function raises a floor.
-	{"INSERT, DELETE ON {{schema}}.inbox", []Role{RoleWork}},
-	{"EXECUTE ON FUNCTION {{schema}}.forget_v1", []Role{RoleWork}},
+	// What has taken effect is not new again: only the functions delete, and raise floors.
+	{"INSERT ON {{schema}}.inbox", []Role{RoleWork}},
+	{"EXECUTE ON FUNCTION {{schema}}.forget_v1, {{schema}}.take_back_v1", []Role{RoleWork}},
 
 	// Column by column: not the position. Import keeps the recorded time of the file
 	// where it does not go back.

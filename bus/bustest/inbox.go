@@ -461,13 +461,14 @@ func forgottenForEver[Tx any](t *testing.T, target InboxTarget[Tx]) {
 	forgetAll(t, target, 4)
 	want(t, target, []bus.Identity{low, high, at(4), lowTimed, highTimed}, bus.Forgotten)
 	// What was remembered above is forgotten; what is forgotten next lies below.
-	above := at(20)
-	want(t, target, []bus.Identity{above}, bus.New)
+	above, aboveTimed := at(20), timed(noon.Add(time.Hour))
+	want(t, target, []bus.Identity{above, aboveTimed}, bus.New)
 	boundary = target.Now()
 	want(t, target, []bus.Identity{at(11), timed(noon.Add(time.Second))}, bus.New)
-	forget(t, target, boundary, 10, 1)
+	forget(t, target, boundary, 10, 2)
 	forgetAll(t, target, 2)
-	want(t, target, []bus.Identity{above, at(19), at(20), at(21), timed(noon.Add(time.Second))}, bus.Forgotten, bus.Forgotten, bus.Forgotten, bus.New, bus.Forgotten)
+	want(t, target, []bus.Identity{above, at(19), at(20), at(21), aboveTimed, timed(noon.Add(time.Minute))},
+		bus.Forgotten, bus.Forgotten, bus.Forgotten, bus.New, bus.Forgotten, bus.Forgotten)
 }
 
 func notRemembered[Tx any](t *testing.T, target InboxTarget[Tx]) {
@@ -520,15 +521,16 @@ func forgottenMeanwhile[Tx any](t *testing.T, target InboxTarget[Tx]) {
 }
 
 func forgetsBeside[Tx any](t *testing.T, target InboxTarget[Tx]) {
-	old, m := at(3), at(9)
+	// What was found new before the floor rose above it stays so.
+	old, below, above := at(3), at(2), at(9)
 	want(t, target, []bus.Identity{old}, bus.New)
-	r := openRival(t, target, m)
+	r := openRival(t, target, below, above)
 	forgetAll(t, target, 1)
 	r.end <- nil
 	if err := <-r.done; err != nil {
 		t.Fatal(err)
 	}
-	want(t, target, []bus.Identity{old, m}, bus.Forgotten, bus.Repeated)
+	want(t, target, []bus.Identity{old, below, above}, bus.Forgotten, bus.Repeated, bus.Repeated)
 }
 
 func anyTime[Tx any](t *testing.T, target InboxTarget[Tx]) {

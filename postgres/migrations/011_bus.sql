@@ -122,5 +122,42 @@ BEGIN
 END
 $$;
 
+-- Takes rows back that a consumer has just inserted, and that lie where something was
+-- forgotten.
+--
+-- With the rights of the owner, and only what lies there: so nothing that a service can
+-- do makes a message new again that has taken effect.
+--
+-- Index: inbox_pkey, inbox_floors_pkey. Lock: the rows, which are the caller's.
+CREATE FUNCTION {{schema}}.take_back_v1(
+    in_consumer text,
+    in_ids      uuid[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    taken uuid;
+BEGIN
+    -- One by one, because each is found by its whole key then, whatever statistics say.
+    FOREACH taken IN ARRAY in_ids LOOP
+        DELETE FROM {{schema}}.inbox i
+        WHERE i.consumer = in_consumer
+          AND i.id = taken
+          AND EXISTS (
+              SELECT
+              FROM {{schema}}.inbox_floors f
+              WHERE f.consumer = i.consumer
+                AND f.topic = i.topic
+                AND CASE WHEN i.position > 0 THEN f.position >= i.position ELSE f.recorded_at >= i.recorded_at END
+          );
+    END LOOP;
+END
+$$;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {{schema}} FROM PUBLIC;
