@@ -65,7 +65,7 @@ const (
 // safe for concurrent use:
 //
 //	guard := bus.NewGuard(bus.Backlog{Slow: 100_000, Refuse: 1_000_000})
-//	db, err := postgres.New(pool, postgres.WithGate(guard))
+//	db := postgres.New(pool, postgres.WithGate(guard))
 //	go guard.Watch(ctx, db)
 //
 // It does not take the service down: while the lag is not known, because Watch does not

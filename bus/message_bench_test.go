@@ -6,6 +6,16 @@ import (
 	"github.com/annals-go/annals/bus"
 )
 
+func BenchmarkTopicPerCategory(b *testing.B) {
+	r, m := recorded(), bus.TopicPerCategory("shop")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := m(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkMessageOf(b *testing.B) {
 	r := recorded()
 	b.ReportAllocs()
@@ -17,7 +27,7 @@ func BenchmarkMessageOf(b *testing.B) {
 }
 
 func BenchmarkEventOf(b *testing.B) {
-	m, err := bus.MessageOf("shop.order", recorded())
+	m, err := bus.MessageOf("shop.order", recorded(), bus.CloudEvents("/shop"))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, 
 	if len(c) == 0 {
 		return fmt.Errorf("replay %s%s: there is no such checkpoint", relayPrefix, name)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.ManualFlushing())
+	client, err := kafka.NewClient(kgo.SeedBrokers(f.brokers...))
 	if err != nil {
 		return err
 	}
@@ -160,14 +160,15 @@ func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, 
 	relay := bus.NewRelay(db, publisher, bus.WithName(name), bus.WithDomain(f.domain))
 	replayed, err := relay.Replay(ctx, q)
 	p.end()
-	return errors.Join(a.toldReplay(cmd, relay.Name(), replayed, err), err)
+	if replayed.Events > 0 || err == nil {
+		_, werr := fmt.Fprintln(cmd.ErrOrStderr(), escape(toldReplay(relay.Name(), replayed, err)))
+		err = errors.Join(err, werr)
+	}
+	return err
 }
 
 // toldReplay says how far a replay has come, and how to go on.
-func (a *app) toldReplay(cmd *cobra.Command, name string, d bus.Replayed, err error) error {
-	if d.Events == 0 && err != nil {
-		return nil
-	}
+func toldReplay(name string, d bus.Replayed, err error) string {
 	told := fmt.Sprintf("published %d events of %s again, up to position %d, with the header %s: %s", d.Events, name, d.After, bus.HeaderReplay, d.ID)
 	if d.Discarded > 0 {
 		told += fmt.Sprintf("; %d are left out that were discarded", d.Discarded)
@@ -175,8 +176,7 @@ func (a *app) toldReplay(cmd *cobra.Command, name string, d bus.Replayed, err er
 	if err != nil && !errors.Is(err, worker.ErrParked) {
 		told += fmt.Sprintf("; go on with --from-position %d --id %s", d.After+1, d.ID)
 	}
-	_, err = fmt.Fprintln(cmd.ErrOrStderr(), escape(told))
-	return err
+	return told
 }
 
 // plainlyMapped returns an error if one of the newest messages of a relay's topics is not

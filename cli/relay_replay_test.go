@@ -26,7 +26,7 @@ func published(t *testing.T) (url string, db *postgres.DB, client *kgo.Client, b
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if client, err = kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.ManualFlushing()); err != nil {
+	if client, err = kafka.NewClient(kgo.SeedBrokers(b.Seeds...)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
