@@ -23,7 +23,7 @@ type Option func(*relayOptions)
 
 // newOptions returns the options, or what is wrong with one of them.
 func newOptions(opts []Option) (relayOptions, error) {
-	o := relayOptions{name: "main", worker: worker.Reader{Batch: 1000}.OrDefaults()}
+	o := relayOptions{name: "main", worker: worker.Reader{Batch: 5000}.OrDefaults()}
 	WithDomain(DefaultDomain)(&o)
 	for _, opt := range opts {
 		opt(&o)
