@@ -76,7 +76,7 @@ func WithTopics(contracts ...Contract) Option {
 func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
 
 // WithBatch sets the most events that are in flight, and published again after
-// a crash. Default 1000, from 1 to 10,000.
+// a crash. Default 5000, from 1 to 10,000.
 func WithBatch(n int) Option { return func(o *relayOptions) { o.worker.Batch = n } }
 
 // WithTimeout sets how long it may take to publish one batch, also after ctx has ended.
