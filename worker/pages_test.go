@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -96,19 +97,22 @@ func TestWhatWasReadAheadIsDropped(t *testing.T) {
 		"another server": {After: 10, Limit: 10, Server: "b"},
 		"another limit":  {After: 10, Limit: 20},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				l := &slowLog{last: 25}
-				p := newPages(l)
-				p.must(t, t.Context(), eventstore.LogQuery{Limit: 10}, 10, time.Second)
-				synctest.Wait()
-				p.must(t, t.Context(), q, min(q.After+event.Position(q.Limit), 25), time.Second)
-				if reads, _, most := l.counts(); most != 1 || reads < 3 {
-					t.Errorf("%d reads, %d at once, want another one, alone", reads, most)
-				}
+		for _, wait := range []time.Duration{0, 2 * time.Second} { // it is under way, or done
+			t.Run(fmt.Sprint(name, " after ", wait), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					l := &slowLog{last: 25}
+					p := newPages(l)
+					p.must(t, t.Context(), eventstore.LogQuery{Limit: 10}, 10, time.Second)
+					synctest.Wait()
+					time.Sleep(wait) //nolint:forbidigo // the clock is that of the bubble
+					p.must(t, t.Context(), q, min(q.After+event.Position(q.Limit), 25), time.Second)
+					if reads, _, most := l.counts(); most != 1 || reads < 3 {
+						t.Errorf("%d reads, %d at once, want another one, alone", reads, most)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
