@@ -45,6 +45,14 @@ pgbouncer:
 		{ apt-get install -y -qq --no-install-recommends pgbouncer || { apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; }; } >/dev/null 2>&1; } || \
 		{ echo "the fault tests need pgbouncer: apt-get install pgbouncer" >&2; exit 1; }
 
+# A Kafka client that is not ours. As root on Debian it is installed; anybody else is told.
+.PHONY: kcat
+kcat:
+	@command -v kcat >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -y -qq --no-install-recommends kcat || { apt-get update -qq && apt-get install -y -qq --no-install-recommends kcat; }; } >/dev/null 2>&1; } || \
+		{ echo "the fault tests need kcat: apt-get install kcat" >&2; exit 1; }
+
 # What slows down the flushes of a server. Without it commits are slowed down by
 # its own setting, so this does not fail.
 .PHONY: strace
@@ -70,11 +78,17 @@ strace:
 #	TestFaultZombie                                  45 s        21 min; four in turn, a freeze every 4 s
 #	TestFaultPoison, PoisonKilled                    15 s, 20 s  the same
 #	TestFaultPoisonSlowsNobody                       50 s        the same
-#	TestFaultLongOutage                              20 s        the same: two virtual hours
+#	TestFaultLongOutage                              40 s        the same: two virtual hours
+#	TestFaultRelayErrors, RelayLeaders               10 s, 2 s   10 min, with every code that the client knows; 2 min
+#	TestFaultRelayKilled                             25 s        11 min; about a kill a second, or -scenario.kills=500
+#	TestFaultRebalanceChurn                          25 s        21 min; a change about every 0.5 s
+#	TestFaultBrokerRestarts                          12 s        11 min; a kill of the broker about every 2 s
+#	TestFaultBrokerHalfOpen                          35 s        11 min; a fault about every 6 s
+#	TestFaultKcat                                    3 s         the same
 #	TestFaultLimits                                  40 s        the same
 #	TestFaultSabotageIsSeen                          6 s         the same
 .PHONY: fault
-fault: pgbouncer strace ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
+fault: pgbouncer strace kcat ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' -timeout 1h $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres
 	$(GO) test -count=1 -run '^TestFault' -timeout 2h $(GOTESTFLAGS) ./internal/scenario $(SCENARIOFLAGS)
 

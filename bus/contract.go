@@ -2,6 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,8 +55,8 @@ type Decision string
 const (
 	// Undecided: the relay stops.
 	Undecided Decision = ""
-	// Adopt: the topic is taken as it is, and the relay goes on where it stands. What it
-	// had published before is there, or is not needed.
+	// Adopt: the topic is taken as it is, or made if there is none, and the relay goes on
+	// where it stands. What it had published before is there, or is not needed.
 	Adopt Decision = "adopt"
 	// Refill: the topic is taken as it is, or made if there is none, and filled from the
 	// beginning of the log.
@@ -63,7 +68,7 @@ type Agreed struct {
 	Contract
 	// ID is that of the topic's incarnation, and Partitions of the Contract what it has.
 	ID string
-	// Since is when it was agreed on; a store fills it in.
+	// Since is when it was stored; a store fills it in.
 	Since time.Time
 	// Decision is what is to be done about a topic that is another one by now, and By who
 	// has decided it.
@@ -81,4 +86,41 @@ type Contracts interface {
 	// Agree stores one. Its Revision must be that of the stored one (0: none is stored),
 	// else the error matches worker.ErrFenced and nothing has changed.
 	Agree(ctx context.Context, relay string, a Agreed) error
+}
+
+// checkContracts returns what is wrong with the contracts of the options.
+func checkContracts(o relayOptions) error {
+	for _, topic := range slices.Sorted(maps.Keys(o.contracts)) {
+		if topic == "" {
+			return errors.New("option WithTopics: a contract without a topic")
+		}
+		if err := o.contracts[topic].check(); err != nil {
+			return fmt.Errorf("option WithTopics: topic %s: %w", topic, err)
+		}
+	}
+	if err := o.otherTopics.check(); err != nil {
+		return fmt.Errorf("option WithOtherTopics: %w", err)
+	}
+	return nil
+}
+
+func (c Contract) check() error {
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{
+		{"Partitions", int64(c.Partitions)}, {"Replication", int64(c.Replication)}, {"MinInSync", int64(c.MinInSync)},
+		{"Retention", int64(c.Retention)}, {"MaxBytes", int64(c.MaxBytes)},
+	} {
+		if f.n < 0 {
+			return fmt.Errorf("%s is %d, want at least 0", f.name, f.n)
+		}
+	}
+	if c.Replication > 0 && c.MinInSync > c.Replication {
+		return fmt.Errorf("MinInSync is %d, want at most the Replication of %d", c.MinInSync, c.Replication)
+	}
+	if strings.Contains(c.Config["cleanup.policy"], "compact") {
+		return errors.New("cleanup.policy compacts the topic, which loses events")
+	}
+	return nil
 }

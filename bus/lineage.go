@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/annals-go/annals/event"
@@ -66,11 +65,7 @@ func (r *relayRun) resume(ctx context.Context) error {
 	if stored.Server == resumed.Server {
 		return nil
 	}
-	ids, err := r.topics(ctx, r.marks)
-	if err != nil {
-		return err
-	}
-	return r.compare(ctx, ids, resumed.Position)
+	return r.compare(ctx, topicsOf(r.marks), resumed.Position)
 }
 
 // sent is an event that a topic has.
@@ -86,8 +81,8 @@ type sent struct {
 // It goes back in a partition until it has seen twice a batch of messages that do
 // not lie behind the position. The first such is not the last: of two relays at
 // once, or one that was killed, messages of one batch may lie before those of a
-// later one that came less far.
-func (r *relayRun) compare(ctx context.Context, topics map[string]string, after event.Position) error {
+// later one that came less far. Those of a replay are repeats, however many.
+func (r *relayRun) compare(ctx context.Context, topics []string, after event.Position) error {
 	if sabotage.NoLineage {
 		return nil
 	}
@@ -96,11 +91,14 @@ func (r *relayRun) compare(ctx context.Context, topics map[string]string, after 
 		return worker.Halt(fmt.Errorf("resume %s: the mark: %w", r.name, err))
 	}
 	var published []sent
-	for _, topic := range slices.Sorted(maps.Keys(topics)) {
+	for _, topic := range topics {
 		last, passed := int32(-1), 0
 		err := r.to.Newest(ctx, topic, func(partition int32, m Message) bool {
 			if partition != last {
 				last, passed = partition, 0
+			}
+			if ReplayOf(m) != "" {
+				return true // it may hide what the relay has published before it
 			}
 			if e, ok := eventIn(m, lineage); ok && e.position > after {
 				published, passed = append(published, e), 0

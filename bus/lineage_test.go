@@ -299,7 +299,7 @@ func TestRelayWhoseMarkIsKeptElsewhere(t *testing.T) {
 	ctx := t.Context()
 	o, broker, elsewhere := newOutbox(), memory.NewBroker(1), memory.New()
 	join := func(o *outbox) *bus.Relay {
-		return bus.NewRelay(worker.Join(o, worker.Store[*memory.Tx](elsewhere)), broker, silent, bus.WithBatch(2))
+		return bus.NewRelay(bus.Join[*memory.Tx](o, elsewhere), broker, silent, bus.WithBatch(2))
 	}
 	notesOf(t, o, "order-1", 9)
 	drain(t, join(o))

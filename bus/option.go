@@ -2,8 +2,6 @@ package bus
 
 import (
 	"errors"
-	"log/slog"
-	"time"
 
 	"github.com/annals-go/annals/worker"
 )
@@ -16,17 +14,26 @@ type relayOptions struct {
 
 	contracts   map[string]Contract // by topic
 	otherTopics Contract            // that of topics without one
+	refill      bool                // topics that were made again
 }
 
-// Option changes a Relay. NewRelay panics if it is out of its bounds, and names it.
+// firstBatch is the most events that a relay begins with.
+const firstBatch = 500
+
+// RelayOption changes a Relay. NewRelay panics if it is out of its bounds, and names it.
+type RelayOption interface{ relay(o *relayOptions) }
+
+// Option is a RelayOption that others do not have.
 type Option func(*relayOptions)
 
+func (opt Option) relay(o *relayOptions) { opt(o) }
+
 // newOptions returns the options, or what is wrong with one of them.
-func newOptions(opts []Option) (relayOptions, error) {
+func newOptions(opts []RelayOption) (relayOptions, error) {
 	o := relayOptions{name: "main", worker: worker.Reader{Batch: 5000}.OrDefaults()}
 	WithDomain(DefaultDomain)(&o)
 	for _, opt := range opts {
-		opt(&o)
+		opt.relay(&o)
 	}
 	err := o.worker.Validate()
 	switch {
@@ -36,6 +43,9 @@ func newOptions(opts []Option) (relayOptions, error) {
 		return o, errors.New("option WithName: empty")
 	case o.mapper == nil:
 		return o, errors.New("option WithMapper: the mapper is nil")
+	}
+	if err := checkContracts(o); err != nil {
+		return o, err
 	}
 	return o, checkDomain(o.domain)
 }
@@ -59,7 +69,9 @@ func WithDomain(domain string) Option {
 // that the category has already; use a new topic for that.
 func WithMapper(m Mapper) Option { return func(o *relayOptions) { o.mapper = m } }
 
-// WithTopics says what topics are to be. Default: WithOtherTopics.
+// WithTopics says what topics are to be. Default: WithOtherTopics. A topic that does not
+// exist is made so. One that does is not changed; the relay stops, with a *TopicError, if
+// it has another number of partitions or is compacted, and warns of what else differs.
 func WithTopics(contracts ...Contract) Option {
 	return func(o *relayOptions) {
 		if o.contracts == nil {
@@ -75,42 +87,7 @@ func WithTopics(contracts ...Contract) Option {
 // the zero Contract.
 func WithOtherTopics(c Contract) Option { return func(o *relayOptions) { o.otherTopics = c } }
 
-// WithBatch sets the most events that are in flight, and published again after
-// a crash. Default 5000, from 1 to 10,000.
-func WithBatch(n int) Option { return func(o *relayOptions) { o.worker.Batch = n } }
-
-// WithTimeout sets how long it may take to publish one batch, also after ctx has ended.
-// Default one minute, at least 1 ms.
-func WithTimeout(d time.Duration) Option { return func(o *relayOptions) { o.worker.Timeout = d } }
-
-// WithRetry sets how fast the relay tries again while a broker fails, and how often an
-// event that failed is tried before it waits for a decision. Default: see worker.Retry.
-func WithRetry(r worker.Retry) Option { return func(o *relayOptions) { o.worker.Retry = r } }
-
-// WithHooks sets functions that are called as the relay works. Default none.
-func WithHooks(h worker.Hooks) Option { return func(o *relayOptions) { o.worker.Hooks = h } }
-
-// WithLogger sets the logger. Default slog.Default().
-func WithLogger(l *slog.Logger) Option { return func(o *relayOptions) { o.worker.Logger = l } }
-
-// WithLease sets how long a relay that gives no sign of life is waited for: one that
-// has died is replaced after that time, and before twice that time. Default 10 s, at
-// least 10 ms.
-func WithLease(d time.Duration) Option { return func(o *relayOptions) { o.worker.Lease = d } }
-
-// WithBreaker sets a breaker of the broker: while it is open, the relay waits. Default
-// nil: none.
-func WithBreaker(b worker.Breaker) Option { return func(o *relayOptions) { o.worker.Breaker = b } }
-
-// WithHealth has the relay tell how it does. Default nil: nobody.
-func WithHealth(h *worker.Health) Option { return func(o *relayOptions) { o.worker.Health = h } }
-
-// WithVersion sets the version of the program that is noted with what it parks.
-// Default: what the build says.
-func WithVersion(version string) Option {
-	return func(o *relayOptions) { o.worker.Version = version }
-}
-
-// WithStop makes Run return the error of an event that cannot be published, instead of
-// parking it: nothing behind it is published. Default: it is parked.
-func WithStop() Option { return func(o *relayOptions) { o.worker.Stop = true } }
+// WithRefill has the relay fill a topic that is gone, or was made again, from the beginning
+// of the log by itself. It is for brokers that forget everything when they stop, as those of
+// tests and demos do. Default: the relay stops with a *TopicError.
+func WithRefill() Option { return func(o *relayOptions) { o.refill = true } }

@@ -11,7 +11,7 @@ import (
 
 func TestRelayOptionsPanic(t *testing.T) {
 	t.Parallel()
-	for want, o := range map[string]bus.Option{
+	for want, o := range map[string]bus.RelayOption{
 		"bus: option WithBatch: 0: want 1 to 10000":                     bus.WithBatch(0),
 		"bus: option WithTimeout: 0s: want at least 1ms":                bus.WithTimeout(0),
 		"bus: option WithName: empty":                                   bus.WithName(""),

@@ -1,12 +1,6 @@
 package bus
 
-import (
-	"context"
-	"fmt"
-	"regexp"
-
-	"github.com/annals-go/annals/event"
-)
+import "context"
 
 // Publisher sends messages to a broker. Implementations are safe for
 // concurrent use.
@@ -50,34 +44,4 @@ func (e *PublishError) Unwrap() error { return e.Err }
 // spread. It goes on so when the topic has grown, so that no key moves.
 type Pinner interface {
 	Pin(topic string, partitions int)
-}
-
-// Mapper decides what is published of an event: the message, and false if
-// nothing is. It must be pure, and must send all events of a stream to one
-// topic, under one key, if their order matters to anybody.
-type Mapper func(r event.Recorded) (Message, bool, error)
-
-// TopicPerCategory publishes each event to the topic {domain}.{category}, so
-// that a stream stays in one partition.
-func TopicPerCategory(domain string) Mapper {
-	return func(r event.Recorded) (Message, bool, error) {
-		m, err := MessageOf(TopicName(domain, r.Stream.Category), r)
-		return m, true, err
-	}
-}
-
-// TopicName returns the name of a category's topic: {domain}.{category}.
-func TopicName(domain, category string) string { return domain + "." + category }
-
-// DefaultDomain is the first word of topic names unless WithDomain says otherwise.
-const DefaultDomain = "annals"
-
-var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
-
-func checkDomain(domain string) error {
-	const most = 128 // Kafka allows 249 bytes for a topic, and a category may take 64
-	if len(domain) > most || !domainName.MatchString(domain) {
-		return fmt.Errorf("option WithDomain: %q: want words of letters, digits, dashes and underscores, joined by dots, at most %d bytes", domain, most)
-	}
-	return nil
 }

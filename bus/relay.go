@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/crash"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
-// Outbox is what a relay reads: the log, and a place for its checkpoint and what it
-// parks.
+// Outbox is what a relay reads: the log, and a place for its checkpoint, what it parks,
+// and what it has agreed on with the broker. See Join.
 type Outbox interface {
 	eventstore.Log
 	worker.Keeper
+	Contracts
 }
 
 // Relay publishes the log, event by event, in its order. It is safe for
@@ -32,22 +35,24 @@ type Relay struct {
 
 // NewRelay returns a relay. It does no I/O. It panics if an option is out of
 // its bounds, and names it.
-func NewRelay(from Outbox, to Publisher, opts ...Option) *Relay {
+func NewRelay(from Outbox, to Publisher, opts ...RelayOption) *Relay {
 	o, err := newOptions(opts)
 	if err != nil {
 		panic("bus: " + err.Error())
 	}
 	// The kind is part of the name, so that a relay and a projection of one name
 	// do not share a checkpoint.
-	o.name = "relay/" + o.name
+	o.name = relayKind + o.name
 	return &Relay{from, to, o}
 }
+
+const relayKind = "relay/"
 
 // Run publishes until ctx ends, and returns nil then, after the batch in
 // flight. While the broker fails it waits. An event that cannot be mapped, or that the
 // broker refuses for good, is parked with all later ones of its stream, and the others
 // go on. Run returns an error only if a person has to decide, such as one that matches
-// worker.ErrDiverged, worker.ErrAltered or ErrMixedTopic.
+// worker.ErrDiverged, worker.ErrAltered, ErrTopicChanged or ErrMixedTopic.
 func (r *Relay) Run(ctx context.Context) error { return r.reader().Run(ctx) }
 
 // Drain publishes up to where the head of the log is when it is called, and
@@ -67,7 +72,9 @@ func (r *Relay) Name() string { return r.name }
 // reader is what the relay runs on.
 func (r *Relay) reader() worker.Reader {
 	run := &relayRun{Relay: r}
+	run.ledger, _ = r.to.(Ledger)
 	w := r.worker
+	w.FirstBatch = firstBatch
 	w.Name, w.Store, w.Log, w.Begin, w.Apply = r.name, r.from, r.from, run.begin, run.publish
 	return w
 }
@@ -78,7 +85,10 @@ func (r *Relay) reader() worker.Reader {
 // were held back has a pair without a topic.
 type relayRun struct {
 	*Relay
-	marks worker.Checkpoint
+	books
+	marks  worker.Checkpoint
+	agreed map[string]Agreed // by topic, since begin
+	acked  acked
 }
 
 const logPart = ""
@@ -93,12 +103,18 @@ func topicOf(part string) string {
 // begin returns the mark of the log, and the lowest position that some topic still
 // needs.
 func (r *relayRun) begin(ctx context.Context, _ string, c worker.Checkpoint) (worker.Mark, event.Position, error) {
-	r.marks = c
+	r.marks, r.agreed, r.acked = c, map[string]Agreed{}, acked{}
+	behind, err := r.open(ctx)
+	if err != nil {
+		return worker.Mark{}, 0, err
+	}
 	if err := r.resume(ctx); err != nil {
 		return worker.Mark{}, 0, err
 	}
-	ids, err := r.topics(ctx, r.marks)
-	if err != nil {
+	if err := r.settle(ctx, behind); err != nil {
+		return worker.Mark{}, 0, err
+	}
+	if err := r.agree(ctx, topicsOf(r.marks)); err != nil {
 		return worker.Mark{}, 0, err
 	}
 	lowest := r.marks[logPart].Position
@@ -106,7 +122,7 @@ func (r *relayRun) begin(ctx context.Context, _ string, c worker.Checkpoint) (wo
 		if topicOf(p) == "" {
 			continue
 		}
-		if id := ids[topicOf(p)]; m.Source != id {
+		if id := r.agreed[topicOf(p)].ID; m.Source != id {
 			r.worker.Logger.WarnContext(ctx, "topic is a new one, filling it from the log", "relay", r.name, "topic", topicOf(p), "topic_id", id, "previous_id", m.Source)
 			m.Source, m.Position = id, 0
 			r.marks[p] = m
@@ -116,44 +132,14 @@ func (r *relayRun) begin(ctx context.Context, _ string, c worker.Checkpoint) (wo
 	return r.marks[logPart], lowest, nil
 }
 
-func (r *relayRun) topics(ctx context.Context, marks worker.Checkpoint) (map[string]string, error) {
-	var names []string
+// topicsOf returns the topics of the pairs in a checkpoint, sorted.
+func topicsOf(marks worker.Checkpoint) []string {
+	topics := map[string]bool{}
 	for p := range marks {
-		if topic := topicOf(p); topic != "" {
-			names = append(names, topic)
-		}
+		topics[topicOf(p)] = true
 	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	return r.idsOf(ctx, names)
-}
-
-// idsOf returns the ids of topics, and makes those that do not exist.
-func (r *relayRun) idsOf(ctx context.Context, names []string) (map[string]string, error) {
-	have, err := r.to.Topics(ctx, names...)
-	if err != nil {
-		return nil, err
-	}
-	var missing []Contract
-	for _, name := range names {
-		if _, ok := have[name]; !ok {
-			missing = append(missing, r.contract(name))
-		}
-	}
-	if len(missing) > 0 {
-		if err := r.to.Create(ctx, missing...); err != nil {
-			return nil, err
-		}
-		if have, err = r.to.Topics(ctx, names...); err != nil {
-			return nil, err
-		}
-	}
-	ids := map[string]string{}
-	for name, t := range have {
-		ids[name] = t.ID
-	}
-	return ids, nil
+	delete(topics, "")
+	return slices.Sorted(maps.Keys(topics))
 }
 
 // contract returns that of a topic.
@@ -175,6 +161,9 @@ var ErrMixedTopic = errors.New("topic has later events of another category")
 var errNewTopic = fmt.Errorf("a new topic is filled from the log: %w", worker.ErrFenced)
 
 func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
+	if !r.settled {
+		return errUnsettled
+	}
 	mapped, err := r.mapAll(b.Events)
 	if err != nil {
 		return err
@@ -183,25 +172,42 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		return worker.Systemic(err)
 	}
 	var messages []Message
+	var index []int // in b.Events
 	for i, m := range mapped {
-		if e := b.Events[i]; m.topic != "" && (b.Drain || e.Position > r.marks[m.part()].Position) {
-			messages = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain))
+		if e := b.Events[i]; m.topic != "" && (b.Drain || e.Position > r.marks[m.part()].Position) && !r.acked[e.Position] {
+			messages, index = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain)), append(index, i)
+		}
+	}
+	w := r.write(b)
+	if sabotage.SaveFirst {
+		if err := r.save(ctx, b, w); err != nil {
+			return err
 		}
 	}
 	if len(messages) > 0 {
-		if err := r.to.Publish(ctx, messages); err != nil {
-			err = fmt.Errorf("publish positions %d to %d: %w", b.Events[0].Position, b.Events[len(b.Events)-1].Position, err)
-			if worker.IsPermanent(err) {
-				return err // the search finds out whose fault it is
-			}
-			return worker.Systemic(err)
+		if err := r.send(ctx, b.Term, messages, w); err != nil && !(sabotage.SkipRefused && worker.IsPermanent(err)) {
+			return r.refused(b, messages, index, err)
 		}
 	}
 	crash.At("bus.relay.published")
-	if err := r.save(ctx, b); err != nil {
-		return worker.Systemic(err)
+	if sabotage.SaveFirst {
+		return nil
+	}
+	if err := r.save(ctx, b, w); err != nil {
+		return err
 	}
 	crash.At("bus.relay.saved")
+	return nil
+}
+
+// save makes the write that belongs to a batch.
+func (r *relayRun) save(ctx context.Context, b worker.Batch, w worker.Write) error {
+	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
+		return worker.Systemic(err)
+	}
+	r.moved(w.Marks)
+	r.acked.saved(b.Events)
+	r.settled = true
 	return nil
 }
 
@@ -232,8 +238,14 @@ func (r *relayRun) mapAll(events []event.Recorded) ([]mapped, error) {
 // the first time. If the relay has seen the category before, its mapping has
 // changed, and the topic lacks what went elsewhere.
 func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) error {
-	fresh, ids, err := r.fresh(ctx, page)
-	if err != nil || len(fresh) == 0 {
+	fresh := r.fresh(page)
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := r.agree(ctx, topicsOf(fresh)); err != nil {
+		return err
+	}
+	if err := r.compare(ctx, r.strange(fresh), 0); err != nil {
 		return err
 	}
 	again := false
@@ -244,7 +256,7 @@ func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) er
 			}
 			again = true
 		}
-		fresh[p] = worker.Mark{Source: ids[topicOf(p)]}
+		fresh[p] = worker.Mark{Source: r.agreed[topicOf(p)].ID}
 	}
 	if again {
 		if err := r.from.Save(ctx, r.name, term, worker.Write{Marks: fresh}); err != nil {
@@ -258,28 +270,22 @@ func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) er
 	return nil
 }
 
-// fresh returns the pairs that the page shows for the first time, and the ids of
-// their topics. A topic that is new to the relay and has messages already is
-// compared with the log, all of it.
-func (r *relayRun) fresh(ctx context.Context, page []mapped) (worker.Checkpoint, map[string]string, error) {
+// fresh returns the pairs that the page shows for the first time.
+func (r *relayRun) fresh(page []mapped) worker.Checkpoint {
 	fresh := worker.Checkpoint{}
 	for _, m := range page {
 		if _, known := r.marks[m.part()]; !known {
 			fresh[m.part()] = worker.Mark{}
 		}
 	}
-	if len(fresh) == 0 {
-		return nil, nil, nil
-	}
-	ids, err := r.topics(ctx, fresh)
-	if err != nil {
-		return nil, nil, err
-	}
-	strange := maps.Clone(ids)
-	for p := range r.marks {
-		delete(strange, topicOf(p))
-	}
-	return fresh, ids, r.compare(ctx, strange, 0)
+	return fresh
+}
+
+// strange returns the topics of fresh pairs that are new to the relay. They may have
+// messages already, and are compared with the log, all of it.
+func (r *relayRun) strange(fresh worker.Checkpoint) []string {
+	known := topicsOf(r.marks)
+	return slices.DeleteFunc(topicsOf(fresh), func(topic string) bool { return slices.Contains(known, topic) })
 }
 
 // fills reports whether the topic has events of some category already.
@@ -301,10 +307,10 @@ func (r *relayRun) knows(category string) bool {
 	return false
 }
 
-// save moves every mark to the end of the batch: what a topic was not sent of it
+// write moves every mark to the end of the batch: what a topic was not sent of it
 // was not meant for it, or is parked. What was parked lies before the marks, so they
 // stay, and those of new topics join them.
-func (r *relayRun) save(ctx context.Context, b worker.Batch) error {
+func (r *relayRun) write(b worker.Batch) worker.Write {
 	w := b.Write
 	w.Marks = worker.Checkpoint{}
 	to := b.Page.Next
@@ -318,12 +324,13 @@ func (r *relayRun) save(ctx context.Context, b worker.Batch) error {
 		w.Marks[p] = m
 	}
 	w.Marks[logPart] = b.Write.Marks[logPart]
-	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
-		return err
-	}
-	for p, m := range w.Marks {
+	return w
+}
+
+// moved notes that marks were written.
+func (r *relayRun) moved(marks worker.Checkpoint) {
+	for p, m := range marks {
 		m.Revision++
 		r.marks[p] = m
 	}
-	return nil
 }

@@ -105,8 +105,8 @@ func (r *relayRun) lookAhead(ctx context.Context) error {
 		return err
 	}
 	mapped, err := r.mapAll(page.Events)
-	if err == nil {
-		_, _, err = r.fresh(ctx, mapped)
+	if err != nil {
+		return err
 	}
-	return err
+	return r.compare(ctx, r.strange(r.fresh(mapped)), 0)
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -44,8 +45,15 @@ type Delivery struct {
 // Received is a message as a consumer gets it.
 type Received struct {
 	Message
-	Offset int64
-	Time   time.Time // of the record: when it was published, as the broker or its producer says
+	// Partition is that of the topic. A Source may leave it out, as Delivery.Part says it.
+	Partition int32
+	Offset    int64
+	Time      time.Time // of the record: when it was published, as the broker or its producer says
+}
+
+// String names the message for errors and logs: "shop.order/3 offset 17".
+func (m Received) String() string {
+	return fmt.Sprintf("%s/%d offset %d", m.Topic, m.Partition, m.Offset)
 }
 
 // Events returns a Receiver that hands the events of messages to a sink, for readers that

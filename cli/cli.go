@@ -97,11 +97,13 @@ func New(opts ...Option) *cobra.Command {
 	}
 	flags.Var(&a.schema, "schema", "Postgres schema that Annals lives in")
 	flags.Var(&a.output, "output", "table or json, one object a line")
-	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify and rewind have none unless it is given")
+	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify, rewind and relay replay have none unless it is given")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.choices, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	streams := a.group("stream", "Look at streams")
 	streams.AddCommand(a.streamList(), a.streamShow())
-	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.rewind(), a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
+	relays := a.group("relay", "Look after relays")
+	relays.AddCommand(a.relayReplay())
+	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.rewind(), relays, a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
 	return root
 }
 

@@ -68,6 +68,7 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 	}
 	defer done()
 	var store worker.Store[pgx.Tx] = db
+	var outbox bus.Outbox = db
 	keeper := db
 	if f.elsewhere != "" {
 		other, done, err := a.keeper(ctx, f.elsewhere)
@@ -75,7 +76,7 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 			return err
 		}
 		defer done()
-		store, keeper = worker.Join(db, worker.Store[pgx.Tx](other)), other
+		store, outbox, keeper = worker.Join(db, worker.Store[pgx.Tx](other)), bus.Join[pgx.Tx](db, other), other
 	}
 	if name, _, err = readerNamed(ctx, keeper, name); err != nil {
 		return err
@@ -91,7 +92,7 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 	case len(parts) == 0 && len(f.parts) == 0:
 		return fmt.Errorf("rewind %s: there is no such checkpoint", name)
 	case isRelay:
-		told, err = rewindRelay(ctx, store, relay, f)
+		told, err = rewindRelay(ctx, outbox, relay, f)
 		if altered {
 			told = fmt.Sprintf("%s goes on at the beginning of the log, and sends its topics what they lack", name)
 		}

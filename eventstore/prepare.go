@@ -13,8 +13,8 @@ import (
 )
 
 // Limits of one append. An event within them fits into one Kafka record of the
-// broker's default size (1,000,012 bytes with key and headers), so the relay
-// never meets an event that it cannot send.
+// broker's default size (1,000,012 bytes with key and headers, which may have the
+// metadata three times), so the relay never meets an event that it cannot send.
 const (
 	MaxEvents        = 1000      // events of one append
 	MaxAppendBytes   = 8 << 20   // payloads and metadata of one append

@@ -27,6 +27,7 @@ type Broker struct {
 	mu     sync.Mutex
 	topics map[string]*topic
 	grown  chan struct{} // closed when a message arrives
+	books  map[string]book
 }
 
 type topic struct {
@@ -46,7 +47,7 @@ func NewBroker(partitions int) *Broker {
 	if partitions < 1 {
 		panic(fmt.Sprintf("memory: NewBroker(%d): want at least 1 partition", partitions))
 	}
-	return &Broker{partitions: partitions, topics: map[string]*topic{}, grown: make(chan struct{})}
+	return &Broker{partitions: partitions, topics: map[string]*topic{}, grown: make(chan struct{}), books: map[string]book{}}
 }
 
 // Topics implements bus.Publisher.
@@ -83,6 +84,10 @@ func (b *Broker) Publish(ctx context.Context, messages []bus.Message) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.publishLocked(messages)
+}
+
+func (b *Broker) publishLocked(messages []bus.Message) error {
 	for _, m := range messages {
 		t := b.topics[m.Topic]
 		if t == nil {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
@@ -23,11 +24,15 @@ var (
 	_ eventstore.Store  = (*DB)(nil)
 	_ worker.Store[*Tx] = (*DB)(nil)
 	_ eventstore.Store  = txStore{}
+
+	_ bus.Contracts       = (*DB)(nil)
+	_ bus.InboxStore[*Tx] = (*DB)(nil)
 )
 
 // DB is an event store with checkpoints and snapshots. Build it with New.
 type DB struct {
 	now         func() time.Time
+	gate        eventstore.Gate // nil: none
 	incarnation event.ID
 	// writer is held by whoever appends: by an append for its moment, by a
 	// transaction from its first append to its end. A channel, so that waiting
@@ -48,6 +53,12 @@ type DB struct {
 	audits  map[string][]worker.Audit // by reader, as they came
 
 	snapshots map[snapshotKey]savedSnapshot // guarded by mu
+
+	// guarded by mu
+	agreed   map[contractKey]bus.Agreed
+	inbox    map[inboxKey]remembered
+	floors   map[floorKey]floor
+	reserved map[inboxKey]*Tx // by a transaction that may come to remember it
 }
 
 type partKey struct{ name, part string }
@@ -58,6 +69,9 @@ type Option func(*DB)
 // WithClock sets where RecordedTime comes from, and what leases go by. Default:
 // time.Now.
 func WithClock(now func() time.Time) Option { return func(d *DB) { d.now = now } }
+
+// WithGate sets what is asked before each append. Default: none.
+func WithGate(g eventstore.Gate) Option { return func(d *DB) { d.gate = g } }
 
 // New returns an empty store.
 func New(opts ...Option) *DB {
@@ -77,6 +91,11 @@ func New(opts ...Option) *DB {
 		audits:  map[string][]worker.Audit{},
 
 		snapshots: map[snapshotKey]savedSnapshot{},
+
+		agreed:   map[contractKey]bus.Agreed{},
+		inbox:    map[inboxKey]remembered{},
+		floors:   map[floorKey]floor{},
+		reserved: map[inboxKey]*Tx{},
 	}
 	for _, o := range opts {
 		o(d)

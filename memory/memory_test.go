@@ -8,6 +8,7 @@ import (
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/bustest"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/worker/workertest"
@@ -21,6 +22,24 @@ func TestEventStore(t *testing.T) {
 		return eventstoretest.Target{
 			Store:    db,
 			SetClock: func(_ *testing.T, by time.Duration) { offset.Store(int64(by)) },
+			Begin: func(context.Context) (eventstoretest.Tx, error) {
+				tx := db.Begin()
+				return eventstoretest.Tx{
+					Store:    db.Tx(tx),
+					Commit:   func(context.Context) error { return tx.Commit() },
+					Rollback: func(context.Context) error { tx.Rollback(); return nil },
+				}, nil
+			},
+		}
+	})
+}
+
+func TestGate(t *testing.T) {
+	t.Parallel()
+	eventstoretest.RunGate(t, func(_ *testing.T, g eventstore.Gate) eventstoretest.Target {
+		db := memory.New(memory.WithGate(g))
+		return eventstoretest.Target{
+			Store: db,
 			Begin: func(context.Context) (eventstoretest.Tx, error) {
 				tx := db.Begin()
 				return eventstoretest.Tx{
@@ -51,5 +70,19 @@ func TestBroker(t *testing.T) {
 			Source:    func(_ string, topics ...string) bus.Source { return b.Source(topics...) },
 			Delete:    func(_ context.Context, topic string) error { b.Delete(topic); return nil },
 		}
+	})
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	bustest.RunContracts(t, func(*testing.T) bus.Contracts { return memory.New() })
+}
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	bustest.RunInbox(t, func(*testing.T) bustest.InboxTarget[*memory.Tx] {
+		var reads atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(reads.Add(1)) * time.Millisecond) }
+		return bustest.InboxTarget[*memory.Tx]{Store: memory.New(memory.WithClock(now)), Now: now}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/annals-go/annals/event"
@@ -23,16 +24,23 @@ type Tx struct {
 	done   bool
 	term   worker.Term // that it was begun under
 
-	writing bool          // guarded by db.mu, as is fenced
-	fenced  bool          // the term is over
-	over    chan struct{} // closed when fenced
+	remembers map[inboxKey]remembered
+
+	// guarded by db.mu
+	writing  bool
+	reserved []inboxKey
+	fenced   bool // the term is over
+	ended    bool
+	over     chan struct{} // closed when ended, fenced or not
 }
 
 // ErrTxDone says that the transaction was committed or rolled back before.
 var ErrTxDone = errors.New("transaction has ended")
 
 // Begin starts a transaction. It takes no lock before its first append.
-func (d *DB) Begin() *Tx { return &Tx{db: d, over: make(chan struct{})} }
+func (d *DB) Begin() *Tx {
+	return &Tx{db: d, over: make(chan struct{}), remembers: map[inboxKey]remembered{}}
+}
 
 // Tx returns the store within a transaction, for aggregate.Repository.With.
 func (d *DB) Tx(tx *Tx) eventstore.Store { return txStore{tx} }
@@ -69,6 +77,7 @@ func (t *Tx) commit(also func() error) error {
 		d.log = append(d.log, r)
 		d.streams[r.Stream] = append(d.streams[r.Stream], r.Position)
 	}
+	maps.Copy(d.inbox, t.remembers)
 	if len(t.staged) > 0 {
 		close(d.grown)
 		d.grown = make(chan struct{})
@@ -83,18 +92,25 @@ func (t *Tx) end() {
 	t.yieldLocked()
 }
 
-// yieldLocked lets others append.
+// yieldLocked lets others append, and remember.
 func (t *Tx) yieldLocked() {
 	if t.writing {
 		t.writing = false
 		<-t.db.writer
+	}
+	for _, key := range t.reserved {
+		delete(t.db.reserved, key)
+	}
+	t.reserved = nil
+	if !t.ended {
+		t.ended = true
+		close(t.over)
 	}
 }
 
 // fenceLocked makes it end without effect, while its owner may be using it.
 func (t *Tx) fenceLocked() {
 	t.fenced = true
-	close(t.over)
 	t.yieldLocked()
 }
 
@@ -117,6 +133,9 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 	}
 	if s.tx.done {
 		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, ErrTxDone)
+	}
+	if err := s.tx.db.admit(ctx, len(prepared)); err != nil {
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
 	}
 	if err := s.tx.lockWriter(ctx); err != nil {
 		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
@@ -151,6 +170,13 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 	if s.tx.done {
 		return nil, fmt.Errorf("append %s: %w", what, ErrTxDone)
 	}
+	events := 0
+	for _, w := range prepared {
+		events += len(w.Events)
+	}
+	if err := s.tx.db.admit(ctx, events); err != nil {
+		return nil, fmt.Errorf("append %s: %w", what, err)
+	}
 	if err := s.tx.lockWriter(ctx); err != nil {
 		return nil, fmt.Errorf("append %s: %w", what, err)
 	}
@@ -177,6 +203,17 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 		}
 	}
 	return nil, err
+}
+
+// admit asks the gate.
+func (d *DB) admit(ctx context.Context, events int) error {
+	if d.gate == nil {
+		return nil
+	}
+	if err := d.gate.Admit(ctx, events); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 func (t *Tx) lockWriter(ctx context.Context) error {

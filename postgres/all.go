@@ -32,6 +32,9 @@ func (d *DB) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]event
 		return nil, err
 	}
 	x := delivery{end: d.end(ctx), timeout: d.callTimeout}
+	if err := d.admit(ctx, x.end, prepared...); err != nil {
+		return nil, fmt.Errorf("append %s: %w", all(prepared), err)
+	}
 	for {
 		res, err := d.attemptAll(ctx, prepared, x.end)
 		if err == nil {

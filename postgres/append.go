@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +38,11 @@ func (d *DB) Append(ctx context.Context, s event.Stream, expect eventstore.Expec
 	}
 	w := eventstore.PreparedWrite{Stream: s, Expect: expect, Events: prepared}
 	var res eventstore.Result
-	if end := d.end(ctx); d.group != nil && groupable(w) {
+	end := d.end(ctx)
+	if err := d.admit(ctx, end, w); err != nil {
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", s, err)
+	}
+	if d.group != nil && groupable(w) {
 		res, err = d.group.append(ctx, w, end)
 	} else {
 		res, err = d.appendAlone(ctx, w, end, nil)

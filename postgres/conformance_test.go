@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/bus/bustest"
 	"github.com/annals-go/annals/eventstore/eventstoretest"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
@@ -71,4 +73,27 @@ func pass(t *testing.T, pool *pgxpool.Pool) func(time.Duration) {
 			do(t, pool, `UPDATE annals.`+table+` SET lease_until = lease_until - $1::interval`, by)
 		}
 	}
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	bustest.RunContracts(t, func(t *testing.T) bus.Contracts {
+		return postgres.New(postgrestest.Service(t, postgrestest.Pool(t), postgres.RoleWork))
+	})
+}
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	bustest.RunInbox(t, func(t *testing.T) bustest.InboxTarget[pgx.Tx] {
+		admin := postgrestest.Pool(t)
+		return bustest.InboxTarget[pgx.Tx]{
+			Store: postgres.New(postgrestest.Service(t, admin, postgres.RoleWork)),
+			Now: func() (now time.Time) {
+				if err := admin.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&now); err != nil {
+					t.Error(err)
+				}
+				return now
+			},
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/wireproxy"
@@ -60,6 +61,21 @@ func calls(db *postgres.DB) map[string]func(context.Context) error {
 		},
 		"save checkpoint y": func(ctx context.Context) error {
 			return db.Save(ctx, "y", worker.Term{}, worker.Write{})
+		},
+		"read contracts of r": func(ctx context.Context) error {
+			_, err := db.Contracts(ctx, "r")
+			return err
+		},
+		"agree on topic t for r": func(ctx context.Context) error {
+			err := db.Agree(ctx, "r", bus.Agreed{Contract: bus.Contract{Topic: "t"}})
+			if errors.Is(err, worker.ErrFenced) { // it was called before
+				return nil
+			}
+			return err
+		},
+		"forget what c remembered before 1970-01-01T00:00:00Z": func(ctx context.Context) error {
+			_, err := db.Forget(ctx, "c", time.Unix(0, 0), 1)
+			return err
 		},
 		"list streams": func(ctx context.Context) error {
 			_, err := db.Streams(ctx, postgres.StreamsQuery{})

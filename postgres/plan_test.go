@@ -14,7 +14,7 @@ import (
 	"github.com/annals-go/annals/postgres/postgrestest"
 )
 
-// work is what statements have touched of the events table.
+// work is what statements have touched of a table.
 type work struct {
 	scans   int // sequential ones
 	scanned int // rows read by them
@@ -22,9 +22,15 @@ type work struct {
 	rows    int // fetched for them
 }
 
-// touched returns what fn touches. The pool has one connection, whose backend
-// reports what it has counted when it is told to.
+// touched returns what fn touches.
 func (s *script) touched(fn func()) work {
+	s.Helper()
+	return s.touchedOf("annals.events", fn)
+}
+
+// touchedOf returns what fn touches of a table. The pool has one connection, whose
+// backend reports what it has counted when it is told to.
+func (s *script) touchedOf(table string, fn func()) work {
 	s.Helper()
 	count := func() (w work) {
 		_, err := s.pool.Exec(s.ctx, `SELECT pg_stat_force_next_flush()`)
@@ -32,7 +38,7 @@ func (s *script) touched(fn func()) work {
 		s.end(s.pool.QueryRow(s.ctx, `
 SELECT t.seq_scan, t.seq_tup_read, t.idx_tup_fetch, (SELECT sum(i.idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid)
 FROM pg_stat_user_tables t
-WHERE t.relid = 'annals.events'::regclass`).Scan(&w.scans, &w.scanned, &w.rows, &w.entries))
+WHERE t.relid = $1::text::regclass`, table).Scan(&w.scans, &w.scanned, &w.rows, &w.entries))
 		return w
 	}
 	before := count()

@@ -56,16 +56,19 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
 var (
-	_ eventstore.Store     = (*DB)(nil)
-	_ worker.Store[pgx.Tx] = (*DB)(nil)
-	_ worker.Classifier    = (*DB)(nil)
-	_ eventstore.Store     = txStore{}
-	_ eventstore.Listener  = (*DB)(nil)
+	_ eventstore.Store       = (*DB)(nil)
+	_ worker.Store[pgx.Tx]   = (*DB)(nil)
+	_ worker.Classifier      = (*DB)(nil)
+	_ bus.Contracts          = (*DB)(nil)
+	_ bus.InboxStore[pgx.Tx] = (*DB)(nil)
+	_ eventstore.Store       = txStore{}
+	_ eventstore.Listener    = (*DB)(nil)
 )
 
 // DB is an event store in one schema of a database. It is safe for concurrent
@@ -94,6 +97,7 @@ type config struct {
 	later     []Migration   // of tests: steps after those of this release
 
 	callTimeout time.Duration
+	gate        eventstore.Gate // nil: none
 }
 
 // Option changes a DB.

@@ -19,7 +19,7 @@ type Role string
 const (
 	RoleRead   Role = "read"   // reads, and nothing else
 	RoleAppend Role = "append" // appends, by the functions alone
-	RoleWork   Role = "work"   // runs projections and relays: checkpoints, terms, what is parked, the published mark
+	RoleWork   Role = "work"   // runs projections, relays and consumers: checkpoints, terms, what is parked, contracts, the inbox, the published mark
 	RoleImport Role = "import" // copies events in: no position, no recorded time
 	RoleOwner  Role = "owner"  // owns everything, and migrates
 )
@@ -37,6 +37,7 @@ var rights = []struct {
 	{"USAGE ON SCHEMA {{schema}}", everybody},
 	{"SELECT ON {{schema}}.migrations, {{schema}}.lineage, {{schema}}.events, {{schema}}.events_readable, {{schema}}.checkpoints, {{schema}}.published_mark", everybody},
 	{"SELECT ON {{schema}}.terms, {{schema}}.members, {{schema}}.parked, {{schema}}.parked_items, {{schema}}.parked_audits", everybody},
+	{"SELECT ON {{schema}}.topics, {{schema}}.inbox, {{schema}}.inbox_floors", everybody},
 	// The last position drawn, for the bound and for Check. It draws none.
 	{"SELECT ON SEQUENCE {{schema}}.events_position_seq", everybody},
 	{"EXECUTE ON FUNCTION {{schema}}.readable, {{schema}}.checksum_v1, {{schema}}.read_stream_v1, {{schema}}.server_v1, {{schema}}.served_since, {{schema}}.lineage_v1, {{schema}}.log_bound_v1, {{schema}}.same_server, {{schema}}.read_log_v1, {{schema}}.read_log_where_v1, {{schema}}.position_before_v1, {{schema}}.lag_v1", everybody},
@@ -55,6 +56,11 @@ var rights = []struct {
 	{"INSERT, DELETE ON {{schema}}.parked_items", []Role{RoleWork}},
 	{"INSERT ON {{schema}}.parked_audits", []Role{RoleWork}},
 	{"EXECUTE ON FUNCTION {{schema}}.term_key_v1, {{schema}}.fence_v1, {{schema}}.renew_v1, {{schema}}.claim_v1", []Role{RoleWork}},
+
+	{"INSERT, UPDATE ON {{schema}}.topics", []Role{RoleWork}},
+	// What has taken effect is not new again: only the functions delete, and raise floors.
+	{"INSERT ON {{schema}}.inbox", []Role{RoleWork}},
+	{"EXECUTE ON FUNCTION {{schema}}.forget_v1, {{schema}}.take_back_v1", []Role{RoleWork}},
 
 	// Column by column: not the position. Import keeps the recorded time of the file
 	// where it does not go back.

@@ -46,7 +46,11 @@ func (s txStore) Append(ctx context.Context, st event.Stream, expect eventstore.
 		return eventstore.Result{}, err
 	}
 	w := eventstore.PreparedWrite{Stream: st, Expect: expect, Events: prepared}
-	ctx, cancel := s.db.limit(ctx)
+	end := s.db.end(ctx)
+	if err := s.db.admit(ctx, end, w); err != nil {
+		return eventstore.Result{}, fmt.Errorf("append %s: %w", st, err)
+	}
+	ctx, cancel := s.db.limitTo(ctx, end)
 	defer cancel()
 	lookUp := false
 	for attempt := 1; ; attempt++ {
@@ -71,7 +75,11 @@ func (s txStore) AppendAll(ctx context.Context, writes ...eventstore.Write) ([]e
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.db.limit(ctx)
+	end := s.db.end(ctx)
+	if err := s.db.admit(ctx, end, prepared...); err != nil {
+		return nil, fmt.Errorf("append %s: %w", all(prepared), err)
+	}
+	ctx, cancel := s.db.limitTo(ctx, end)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
 		var res []eventstore.Result

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// vacuumSettings are those of migrations/008_vacuum.sql, which says why.
+// vacuumSettings are those of migrations/008_vacuum.sql and 011_bus.sql, which say why.
 var vacuumSettings = map[string][]string{
 	"events": {
 		"autovacuum_vacuum_insert_threshold=100000",
@@ -30,6 +30,12 @@ var vacuumSettings = map[string][]string{
 	"snapshots": {
 		"autovacuum_vacuum_threshold=1000",
 		"autovacuum_vacuum_scale_factor=0.05",
+	},
+	"inbox": {
+		"autovacuum_vacuum_insert_threshold=1000000",
+		"autovacuum_vacuum_insert_scale_factor=0",
+		"autovacuum_vacuum_threshold=10000",
+		"autovacuum_vacuum_scale_factor=0.02",
 	},
 	"published_mark": {
 		"fillfactor=10",

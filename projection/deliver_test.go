@@ -96,9 +96,9 @@ func TestDeliveriesThatWouldSkip(t *testing.T) {
 	grown := delivery(t, "x", 2, 4)
 	grown.Of = 4
 	for name, second := range map[string]worker.Delivery{
-		"advance projection/totals: part t/0 continues at 2, got a delivery from 3: rebuild the read model, or restore what is missing": delivery(t, "x", 3, 5),
-		"advance projection/totals: part t/0 continues at 0, got a delivery from 1: rebuild the read model, or restore what is missing": delivery(t, "y", 1, 5),
-		"advance projection/totals: part t/0 is one of 4, but the checkpoint was made with 3: rebuild the read model":                   grown,
+		"advance projection/totals: part t/0 continues at 2, got a delivery from 3: rebuild the read model, or restore what is missing":                                                       delivery(t, "x", 3, 5),
+		"advance projection/totals: part t/0 continues at 0, got a delivery from 1: rebuild the read model, or restore what is missing":                                                       delivery(t, "y", 1, 5),
+		"advance projection/totals: part t/0 is one of 4, but the checkpoint was made with 3, so keys have moved: rebuild the read model; set a consumer with an inbox back with RewindParts": grown,
 	} {
 		l := &ledger{DB: memory.New()}
 		err := l.projection("totals").Run(t.Context(), l.DB, silent, projection.From(script{delivery(t, "x", 0, 1, 3), second}))

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,25 +9,35 @@ import (
 	"slices"
 )
 
-// Deliver implements Sink.
+// Deliver implements Sink. When ctx ends, or Consume does, it ends after the batch in
+// flight, also while it waits for something to pass.
 func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 	m := s.member(d.Part)
 	if m == nil {
 		return Permanent(fmt.Errorf("deliver to %s: part %s was not begun", s.Name, d.Part))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ongoing, cancel)()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
 		err := s.deliver(ctx, m.seg, d)
 		if err == nil {
 			s.goesOn()
+			return nil
 		}
-		if err == nil || s.ongoing.Err() != nil || s.fatal(err) {
-			return err
+		if ctx.Err() == nil && !s.fatal(err) {
+			again := m.seg.recover(ctx, err)
+			if again == nil && ctx.Err() == nil {
+				continue
+			}
+			err = cmp.Or(again, err)
 		}
-		if err := m.seg.recover(s.ongoing, err); err != nil { //nolint:contextcheck // that of Consume: see there
-			return err
+		if ctx.Err() != nil {
+			m.seg.tidyUp(ctx) // whoever has the part next must not see a crash
 		}
+		return err
 	}
 }
 
@@ -39,8 +50,11 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 	if err := s.meet(ctx, d); err != nil {
 		return err
 	}
-	if d.Offsets != nil && d.Source != seg.mark.Source && len(seg.held) > 0 {
-		return s.settleFirst(ctx, seg)
+	if d.Offsets != nil && d.Source != seg.mark.Source {
+		if len(seg.held) > 0 {
+			return s.settleFirst(ctx, seg)
+		}
+		seg.suspect = Claim{} // it names offsets of the source before
 	}
 	in, err := s.intake(seg, d)
 	if err != nil {
@@ -64,9 +78,10 @@ var ErrUnsettled = errors.New("the source was made again, and messages of the on
 // settleFirst tries what is parked, and waits for it: with another source the offsets
 // begin anew, and so does what orders the parked ones.
 func (s *sink) settleFirst(ctx context.Context, seg *segment) error {
-	for again := true; again; {
+	paid := seg.pauses > 0 // the pause before this try has paid for it: see stand
+	for again := true; again; paid = false {
 		var err error
-		if again, err = seg.drainDue(ctx); err != nil {
+		if again, err = seg.drainNext(ctx, paid); err != nil {
 			return err
 		}
 	}

@@ -95,6 +95,9 @@ var ErrLate = errors.New("event was parked by its relay and comes late: retry it
 
 // holdLate has the keys parked of events that come late.
 func (s *segment) holdLate(in *intake) error {
+	if in.late == 0 {
+		return nil
+	}
 	for i, e := range in.page.Events {
 		if e.Position > in.late || !s.Covers(e) {
 			continue

@@ -53,8 +53,11 @@ type Applied struct {
 	Name   string // of the reader
 	Part   string
 	Events []event.Recorded
-	Mark   Mark
-	Took   time.Duration
+	// Repeated is how many more came that had taken effect before, as far as Apply says:
+	// see Batch.Repeated.
+	Repeated int
+	Mark     Mark
+	Took     time.Duration
 }
 
 // Failure is what Hooks.Failed is told.

@@ -14,6 +14,9 @@ const mostRead = 10_000
 func (s *segment) readLog(ctx context.Context) error {
 	s.most = min(s.Batch*s.Segments, max(s.Batch, mostRead))
 	s.size = s.most
+	if s.FirstBatch > 0 {
+		s.size = min(s.size, s.FirstBatch)
+	}
 	defer func() {
 		s.tidyUp(ctx)
 		if s.pauses > 0 {

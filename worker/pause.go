@@ -74,6 +74,7 @@ func (s *segment) stand(ctx context.Context, why string, err error) {
 	if s.pauses == 3 {
 		s.lookAround() // it is reported soon after it began, and not at every try
 	}
+	defer idle(ctx)()
 	for d := s.Retry.Wait(s.pauses); pause(ctx, d); {
 		if d = s.budgeted(); d == 0 {
 			return

@@ -61,11 +61,16 @@ type Reader struct {
 	// Which event has failed it says with an *EventError.
 	Apply func(ctx context.Context, b Batch) error
 	// Waiting is told of an event before it, and with it its key, is parked as Waiting,
-	// each time that happens: for a copy elsewhere, at least once. After an error nothing
-	// is parked, and it is tried again. May be nil.
+	// each time that happens: for a copy elsewhere, at least once, and also of one that is
+	// not parked after all, because too many others fail. After an error nothing is parked,
+	// and it is tried again. May be nil.
 	Waiting func(ctx context.Context, p Parked, e event.Recorded) error
 
-	Batch   int           // the most events of one; 0: DefaultBatch
+	Batch int // the most events of one; 0: DefaultBatch
+	// FirstBatch is the most events of the first batches that Run and RunTo apply: full
+	// ones that take effect make the next one larger, up to Batch. 0: Batch.
+	FirstBatch int
+
 	Timeout time.Duration // of one batch; 0: DefaultTimeout
 	Lease   time.Duration // of a term; 0: DefaultLease
 	Retry   Retry
@@ -92,6 +97,23 @@ type Batch struct {
 	Drain bool
 	// Write is to be stored with their effects.
 	Write Write
+	// Repeated is for Apply to fill in, by index: which of the events it has found to have
+	// taken effect before. They are applied, and Hooks.Applied is told of the others.
+	Repeated map[int]bool
+}
+
+// effective returns the events that had an effect.
+func (b Batch) effective() []event.Recorded {
+	if len(b.Repeated) == 0 {
+		return b.Events
+	}
+	var out []event.Recorded
+	for i, e := range b.Events {
+		if !b.Repeated[i] {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // errTermOver ends the work on a segment that somebody else has by now.

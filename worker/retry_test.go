@@ -143,8 +143,8 @@ func TestRetryValidate(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[string]error{
-		"advance totals: part t/1 continues at 5, got a delivery from 9: rebuild the read model, or restore what is missing": &worker.GapError{Name: "totals", Part: "t/1", Want: 5, Got: 9},
-		"advance totals: part t/1 is one of 6, but the checkpoint was made with 4: rebuild the read model":                   &worker.PartsError{Name: "totals", Part: "t/1", Was: 4, Is: 6},
+		"advance totals: part t/1 continues at 5, got a delivery from 9: rebuild the read model, or restore what is missing":                                                       &worker.GapError{Name: "totals", Part: "t/1", Want: 5, Got: 9},
+		"advance totals: part t/1 is one of 6, but the checkpoint was made with 4, so keys have moved: rebuild the read model; set a consumer with an inbox back with RewindParts": &worker.PartsError{Name: "totals", Part: "t/1", Was: 4, Is: 6},
 	} {
 		if err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -69,8 +69,10 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return s.outage(ctx, true, in.last)
 		}
 		if err == nil {
+			if hi-lo == s.size {
+				s.size = min(2*s.size, s.most)
+			}
 			lo = hi
-			s.size = min(2*s.size, s.most)
 			in.parked(in.seq(hi - 1))
 			continue
 		}
@@ -78,6 +80,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return err
 		}
 	}
+	clear(s.told)
 	return nil
 }
 
@@ -174,7 +177,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	if hi < len(in.page.Events) {
 		b.Page.Next = in.page.Events[hi-1].Position
 	}
-	var index []int
+	var index, first []int
 	for i := lo; i < hi; i++ {
 		e := in.page.Events[i]
 		if !s.Covers(e) {
@@ -187,10 +190,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 			}
 			if s.isHeld(in, key, in.seq(i)) {
 				if p := in.parking[key.Key]; p != nil && p.First == in.seq(i) {
-					if err := s.waiting(ctx, *p, e); err != nil {
-						return -1, err
-					}
-					b.Write.Park = append(b.Write.Park, *p)
+					b.Write.Park, first = append(b.Write.Park, *p), append(first, i)
 				}
 				b.Write.Items = append(b.Write.Items, in.item(key, i))
 				continue
@@ -200,6 +200,15 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	}
 	if len(b.Write.Park) > 0 && s.mostFail(in.last, b.Events) {
 		return -1, errMostFail
+	}
+	for i, p := range b.Write.Park {
+		if at, told := s.told[p.Key.Key]; told && at == p.First {
+			continue
+		}
+		if err := s.waiting(ctx, p, in.page.Events[first[i]]); err != nil {
+			return -1, err
+		}
+		s.told[p.Key.Key] = p.First
 	}
 	if err := s.apply(ctx, b); err != nil {
 		if len(index) == 0 && !halts(err) {
@@ -276,6 +285,7 @@ func (s *segment) apply(ctx context.Context, b Batch) (err error) {
 		s.busyUntil.Store(0)
 		healthy()
 	}()
+	b.Repeated = map[int]bool{}
 	began := time.Now()
 	ctx, ended := s.Hooks.batch(ctx, Work{Name: s.Name, Part: s.part, Term: b.Term, Events: len(b.Events), Drain: b.Drain})
 	err = Guard(func() error { return s.Apply(ctx, b) })
@@ -285,6 +295,6 @@ func (s *segment) apply(ctx context.Context, b Batch) (err error) {
 		return err
 	}
 	s.moved(b.Write)
-	s.Hooks.applied(Applied{Name: s.Name, Part: s.part, Events: b.Events, Mark: s.mark, Took: time.Since(began)})
+	s.Hooks.applied(Applied{Name: s.Name, Part: s.part, Events: b.effective(), Repeated: len(b.Repeated), Mark: s.mark, Took: time.Since(began)})
 	return nil
 }

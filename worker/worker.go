@@ -139,8 +139,9 @@ type Sink interface {
 	// Whatever had them before is fenced: they are the source's to give.
 	Begin(ctx context.Context, parts ...string) (Checkpoint, error)
 	// Deliver returns when the events of the delivery have taken effect or are parked,
-	// and its mark is stored. The error matches ErrFenced if the part was begun again
-	// since, by whomever.
+	// and its mark is stored. It ends early, with an error, when ctx ends: what is left of
+	// the delivery is for whoever has the part next. The error matches ErrFenced if the
+	// part was begun again since, by whomever.
 	Deliver(ctx context.Context, d Delivery) error
 }
 
@@ -186,5 +187,5 @@ type PartsError struct {
 }
 
 func (e *PartsError) Error() string {
-	return fmt.Sprintf("advance %s: part %s is one of %d, but the checkpoint was made with %d: rebuild the read model", e.Name, e.Part, e.Is, e.Was)
+	return fmt.Sprintf("advance %s: part %s is one of %d, but the checkpoint was made with %d, so keys have moved: rebuild the read model; set a consumer with an inbox back with RewindParts", e.Name, e.Part, e.Is, e.Was)
 }

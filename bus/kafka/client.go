@@ -4,24 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// quick are options that a user may change, for quick recovery: when a partition moves,
+// and when a connection leads nowhere and nobody tells, as behind a router that was
+// replaced. Such a one is given up after five seconds without an answer, and where the
+// broker may take its time, after that time and five seconds.
+func quick() []kgo.Opt {
+	return []kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond), kgo.RequestTimeoutOverhead(5 * time.Second)}
+}
 
 // NewClient returns a client for a Publisher: kgo.NewClient with the options, and with
 // what keeps the order of a key. It flushes by hand, and the Publisher says which
 // partition a record goes to, so kgo.RecordPartitioner has no effect. Nobody else is to
 // produce with it. All else can be done with it as with any other client.
 //
-// kgo.MetadataMinAge is 250 ms unless the options say otherwise, for quick recovery when
-// a partition moves. The producer stays idempotent and waits for all in-sync replicas.
+// For quick recovery kgo.MetadataMinAge is 250 ms, kgo.RequestTimeoutOverhead 5 s and
+// kgo.ProduceRequestTimeout 5 s, unless the options say otherwise: so a connection that
+// leads nowhere is given up after ten seconds. The producer stays idempotent and waits for all in-sync replicas.
 // Options that give up on a record by themselves are an error, because the broker may
 // have it all the same: kgo.RecordDeliveryTimeout, kgo.RecordRetries and
 // kgo.AllowIdempotentProduceCancellation. The deadline is that of Publish.
 func NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
-	all := append([]kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond)}, opts...)
-	client, err := kgo.NewClient(append(all, kgo.ManualFlushing(), kgo.RecordPartitioner(newGuard()))...)
+	client, err := kgo.NewClient(slices.Concat(quick(), []kgo.Opt{kgo.ProduceRequestTimeout(5 * time.Second)}, opts,
+		[]kgo.Opt{kgo.ManualFlushing(), kgo.RecordPartitioner(newGuard())})...)
 	if err != nil {
 		return nil, fmt.Errorf("make a client to publish with: %w", err)
 	}

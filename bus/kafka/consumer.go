@@ -6,136 +6,207 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
 var _ bus.Source = (*Consumer)(nil)
 
-// Consumer is a source for a projection: one member of a consumer group. Its
-// members share the partitions of the topics out among themselves.
+// Consumer is a member of a consumer group. The members of a group share the partitions
+// of the topics out among themselves, as a work queue; each group is given everything.
+// See the package comment for what happens when a partition moves to another member.
 type Consumer struct {
 	group  string
 	topics []string
 	opts   []kgo.Opt
+	settings
 }
 
-// pollRecords is the most records that one poll hands out, of all partitions.
-const pollRecords = 2000
-
-// NewConsumer returns a member of the group for the topics. The options are
-// those of its client, which lives as long as Consume does: seed brokers, TLS,
-// SASL, and where the brokers have it kgo.ServerSideBalancer (KIP-848); the
-// default is the cooperative-sticky balancer. It does no I/O.
+// NewConsumer returns a member of the group for the topics. Among the options are those
+// of its client, which lives as long as Receive does: seed brokers, TLS, SASL, a name,
+// kgo.InstanceID and timeouts of the group. Which topics it consumes, from where, and what
+// happens when partitions move is not theirs to say. It does no I/O. It panics if an
+// Option is out of its bounds, and names it.
+//
+// The group protocol is that of KIP-848 where the broker has it (Apache Kafka from 4.3
+// on), and the classic one with the cooperative-sticky balancer elsewhere, unless
+// kgo.Balancers or kgo.ServerSideBalancer is among the options: then it is what these say.
+// Members of both can be in one group if the broker lets them
+// (group.consumer.migration.policy of Apache Kafka); else those of the other protocol wait
+// until the last of the first has left.
+//
+// The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition, and
+// lets it wait for at most 100 ms, unless kgo.FetchMaxBytes, kgo.FetchMaxPartitionBytes or
+// kgo.FetchMaxWait is among the options. A connection that leads nowhere is given up after
+// about five seconds, unless kgo.RequestTimeoutOverhead is. With what
+// WithPrefetch says, that bounds what a member holds: of each partition one delivery, and
+// as much that waits.
 func NewConsumer(group string, topics []string, opts ...kgo.Opt) *Consumer {
-	return &Consumer{group, topics, opts}
+	s, others, err := newSettings(topics, opts)
+	if err != nil {
+		panic(fmt.Sprintf("kafka: NewConsumer: %v", err))
+	}
+	return &Consumer{group, topics, others, s}
 }
 
 // Owns implements worker.Source: a part is named topic/partition.
 func (c *Consumer) Owns(part string) bool { return slices.Contains(c.topics, topicOf(part)) }
 
-// Consume implements worker.Source: it is Receive for events only. A record that no relay
-// has made is an error.
+// Consume implements worker.Source: it is Receive for events only. What becomes of a
+// record that no relay has made is what WithForeign says.
 func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
-	return c.Receive(ctx, bus.Events(to, bus.Refuse))
+	return c.Receive(ctx, bus.Events(to, c.foreign))
 }
 
-// Receive implements bus.Source. It first waits until the topics exist. An offset that the
-// broker has lost, and a topic that grows or is made again while it is read, are errors.
+// Receive implements bus.Source. It first waits until the topics exist. When ctx ends it
+// drops what is not delivered yet, leaves the group, and returns after the deliveries in
+// flight.
+//
+// Errors: *bus.LostError for records that the broker has lost, permanent unless WithSkip
+// may skip them; *worker.PartsError, permanent, for a topic that has grown; ErrMadeAgain
+// for one that was deleted while it was read, after which Receive can be called again.
 func (c *Consumer) Receive(ctx context.Context, to bus.Receiver) error {
-	inner, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	m := &member{Consumer: c, to: to, stop: stop, ready: make(chan struct{}), parts: map[string]*assigned{}}
-	client, err := kgo.NewClient(append(append([]kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond)}, c.opts...),
-		kgo.ConsumerGroup(c.group),
-		kgo.ConsumeTopics(c.topics...),
-		kgo.DisableAutoCommit(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.BlockRebalanceOnPoll(),
-		kgo.AdjustFetchOffsetsFn(m.begin),
-	)...)
-	if err != nil {
-		return fmt.Errorf("consume as %s: %w", c.group, worker.Permanent(err))
-	}
-	defer client.CloseAllowingRebalance()
-	m.client = client
-	close(m.ready)
-	if _, err = await(inner, client, c.topics); err == nil {
-		err = m.poll(inner)
-	}
-	if ctx.Err() != nil {
+	err := c.receive(ctx, to)
+	if err == nil || ctx.Err() != nil {
 		return nil
-	}
-	if cause := context.Cause(inner); cause != nil {
-		err = cause // of begin, which can only stop the others
 	}
 	return fmt.Errorf("consume as %s: %w", c.group, err)
 }
 
-func (m *member) poll(ctx context.Context) error {
-	for ctx.Err() == nil {
-		fetches := m.client.PollRecords(ctx, pollRecords)
-		err := m.deliver(ctx, fetches)
+func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	m := &member{
+		Consumer: c, to: to, ctx: ctx, stop: stop,
+		ready: make(chan struct{}), slots: &slots{free: c.concurrency}, parts: map[string]*part{},
+	}
+	protocol, err := c.protocol(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(slices.Concat(c.clientOpts(), protocol, []kgo.Opt{
+		kgo.ConsumerGroup(c.group),
+		kgo.ConsumeTopics(c.topics...),
+		commits(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		// Held from a poll until what it returned is queued, and no longer: so what is
+		// queued is of the partition as it is assigned now.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.AdjustFetchOffsetsFn(m.begin),
+		kgo.OnPartitionsAssigned(nil),
+		kgo.OnPartitionsRevoked(m.revoked),
+		kgo.OnPartitionsLost(m.lost),
+	})...)
+	if err != nil {
+		return worker.Permanent(err)
+	}
+	m.client = client
+	close(m.ready)
+	var watching sync.WaitGroup
+	if _, err = await(ctx, client, c.topics); err == nil {
+		watching.Go(m.watch)
+		err = m.poll()
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // of whoever was first to stop the others
+	}
+	stop(nil)
+	client.CloseAllowingRebalance()
+	m.workers.Wait()
+	watching.Wait()
+	return err
+}
+
+// commits says that the client commits no offsets: the checkpoint has them.
+func commits() kgo.Opt {
+	if sabotage.AutoCommit {
+		return kgo.AutoCommitInterval(100 * time.Millisecond)
+	}
+	return kgo.DisableAutoCommit()
+}
+
+// clientOpts are the options of the user's, before them what they may change.
+func (c *Consumer) clientOpts() []kgo.Opt {
+	return slices.Concat(quick(), []kgo.Opt{
+		kgo.FetchMaxBytes(16 << 20),
+		kgo.FetchMaxPartitionBytes(1 << 20),
+		// A fetch that waits for others does not include a partition that goes on meanwhile.
+		kgo.FetchMaxWait(100 * time.Millisecond),
+		kgo.Balancers(unset{kgo.CooperativeStickyBalancer()}),
+	}, c.opts)
+}
+
+// poll queues what is fetched until ctx ends. It never waits for a delivery.
+func (m *member) poll() error {
+	for m.ctx.Err() == nil {
+		fetches := m.client.PollRecords(m.ctx, m.half())
+		if fetches.IsClientClosed() {
+			return kgo.ErrClientClosed
+		}
+		failed := failures(fetches)
+		var err error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			name := partName(f.Topic, f.Partition)
+			if len(f.Records) == 0 || failed[place{f.Topic, f.Partition}] != nil {
+				return
+			}
+			if p := m.part(name); p != nil {
+				p.push(f.Records)
+			} else {
+				err = fmt.Errorf("fetch %s: records of a partition that was not assigned", name)
+			}
+		})
 		m.client.AllowRebalance()
+		for at, failure := range failed {
+			m.failed(at, failure)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return ctx.Err()
+	return m.ctx.Err()
 }
 
-// deliver hands the partitions of a poll to the sink, all at once. It does not
-// stop at ctx: what was polled is delivered before the member leaves.
-func (m *member) deliver(ctx context.Context, fetches kgo.Fetches) error {
-	if fetches.IsClientClosed() {
-		return kgo.ErrClientClosed
-	}
+type place struct {
+	topic     string
+	partition int32
+}
+
+// failures returns the errors of a poll that the client does not mend by itself.
+func failures(fetches kgo.Fetches) map[place]error {
+	var failed map[place]error
 	for _, e := range fetches.Errors() {
 		var rejoining *kgo.ErrGroupSession
 		if errors.As(e.Err, &rejoining) || errors.Is(e.Err, context.Canceled) {
 			continue // the client joins the group again by itself
 		}
-		return fmt.Errorf("fetch %s: %w", partName(e.Topic, e.Partition), e.Err)
-	}
-	var group errgroup.Group
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if len(p.Records) > 0 {
-			group.Go(func() error { return m.deliverPart(ctx, p) })
+		if failed == nil {
+			failed = map[place]error{}
 		}
-	})
-	return group.Wait()
+		failed[place{e.Topic, e.Partition}] = e.Err
+	}
+	return failed
 }
 
-func (m *member) deliverPart(ctx context.Context, p kgo.FetchTopicPartition) error {
-	part := partName(p.Topic, p.Partition)
-	a := m.assigned(part)
-	if a == nil {
-		return fmt.Errorf("fetch %s: records of a partition that was not assigned", part)
+// failed has a partition end the member, if it is still the member's.
+func (m *member) failed(at place, failure error) {
+	p := m.part(partName(at.topic, at.partition))
+	if p == nil {
+		return
 	}
-	d := bus.Delivery{Part: part, Source: a.id, Of: a.of, First: a.next, Messages: make([]bus.Received, len(p.Records))}
-	for i, r := range p.Records {
-		d.Messages[i] = bus.Received{Message: message(r), Offset: r.Offset, Time: r.Timestamp}
-		d.Next = r.Offset + 1
+	m.mu.Lock()
+	known, fetched := p.err != nil, p.fetched
+	m.mu.Unlock()
+	if !known {
+		p.fail(m.fetchError(p.ctx, at.topic, at.partition, fetched, failure))
 	}
-	if err := m.to.Deliver(ctx, d); err != nil {
-		return err
-	}
-	a.next = d.Next
-	return nil
-}
-
-func message(r *kgo.Record) bus.Message {
-	m := bus.Message{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: make([]bus.Header, len(r.Headers))}
-	for i, h := range r.Headers {
-		m.Headers[i] = bus.Header{Key: h.Key, Value: h.Value}
-	}
-	return m
 }
 
 func partName(topic string, partition int32) string { return fmt.Sprintf("%s/%d", topic, partition) }

@@ -315,9 +315,22 @@ func TestLostOffsetsAreAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, client, recorded(4))
-	if _, err := consume(t, seeds, nil, 1); err == nil || !strings.Contains(err.Error(), "OFFSET_OUT_OF_RANGE") {
-		t.Errorf("Consume = %v, want OFFSET_OUT_OF_RANGE: P8, never a jump", err)
+	_, err = consume(t, seeds, nil, 1)
+	var lost *bus.LostError
+	if !errors.As(err, &lost) || !errors.Is(err, bus.ErrLost) || !worker.IsPermanent(err) {
+		t.Fatalf("Consume = %v, want a permanent *bus.LostError: P8, never a jump", err)
 	}
+	if end := ends[topic][partitionOf(t, lost.Part)].Offset; lost.From != 0 || lost.To != end || end == 0 || lost.Truncated {
+		t.Errorf("%+v, want what lies before %d", *lost, end)
+	}
+}
+
+func partitionOf(t *testing.T, part string) (partition int32) {
+	t.Helper()
+	if _, err := fmt.Sscanf(part, topic+"/%d", &partition); err != nil {
+		t.Fatal(err)
+	}
+	return partition
 }
 
 func TestLag(t *testing.T) {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -46,5 +47,28 @@ func TestGuardTakesOneBatchOfAPartitionInARound(t *testing.T) {
 	}
 	if got := topic.Partition(&kgo.Record{Partition: 7}, 3); got != 7 {
 		t.Errorf("partition 7 of 3 is %d, want 7, so that the client says what is wrong", got)
+	}
+}
+
+// P13: a connection that leads nowhere is given up within ten seconds.
+func TestClientsAreQuick(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		opts []kgo.Opt
+		want time.Duration
+	}{
+		"by default":     {nil, 5 * time.Second},
+		"as a user says": {[]kgo.Opt{kgo.RequestTimeoutOverhead(time.Minute), kgo.ProduceRequestTimeout(time.Minute)}, time.Minute},
+	} {
+		client, err := NewClient(c.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		for _, opt := range []any{kgo.RequestTimeoutOverhead, kgo.ProduceRequestTimeout} {
+			if got := client.OptValue(opt); got != c.want {
+				t.Errorf("%s: got %v, want %v", what, got, c.want)
+			}
+		}
 	}
 }

@@ -3,38 +3,38 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/sabotage"
 	"github.com/annals-go/annals/worker"
 )
 
-// member is one Consume.
+// member is one Receive.
 type member struct {
 	*Consumer
 	ready  chan struct{} // closed when client is set: the client may call begin before
 	client *kgo.Client
 	to     bus.Receiver
+	ctx    context.Context //nolint:containedctx // that of Receive, and ended by stop
 	stop   context.CancelCauseFunc
+	slots  *slots
+
+	workers sync.WaitGroup // those of parts; only poll adds to it, and workers
 
 	mu    sync.Mutex
-	parts map[string]*assigned // begin adds to it while deliveries run
+	parts map[string]*part // that are this member's
 }
 
-// assigned is a partition that this member reads. Only the deliveries of the
-// partition, one at a time, change next.
-type assigned struct {
-	id   string // of the topic
-	of   int
-	next int64
-}
-
-func (m *member) assigned(part string) *assigned {
+func (m *member) part(name string) *part {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.parts[part]
+	return m.parts[name]
 }
 
 // begin sets where to read partitions that were just assigned. The group's own
@@ -45,37 +45,76 @@ func (m *member) begin(ctx context.Context, offsets map[string]map[int32]kgo.Off
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	var parts []string
-	for name, partitions := range offsets {
+	if err := m.beginParts(ctx, offsets); err != nil {
+		if ctx.Err() == nil { // not merely a group session that has ended
+			m.stop(fmt.Errorf("begin: %w", err)) // the client would only log it
+		}
+		return nil, err
+	}
+	return offsets, nil
+}
+
+func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kgo.Offset) error {
+	var names []string
+	for topic, partitions := range offsets {
 		for partition := range partitions {
-			parts = append(parts, partName(name, partition))
+			names = append(names, partName(topic, partition))
 		}
 	}
-	marks, err := m.to.Begin(ctx, parts...)
+	if len(names) == 0 {
+		return nil
+	}
+	marks, err := m.to.Begin(ctx, names...)
 	if err != nil {
-		return nil, m.fail(ctx, err)
+		return err
 	}
 	topics, err := await(ctx, m.client, m.topics)
 	if err != nil {
-		return nil, m.fail(ctx, err)
+		return err
+	}
+	bounds, err := boundsOf(ctx, m.client, slices.Collect(maps.Keys(offsets))...)
+	if err != nil {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, partitions := range offsets {
-		if err := m.checkParts(name, topics[name].partitions, marks); err != nil {
-			return nil, m.fail(ctx, err)
+	for topic, partitions := range offsets {
+		if err := m.checkParts(topic, topics[topic].partitions, marks); err != nil {
+			return err
 		}
 		for partition := range partitions {
-			part := partName(name, partition)
-			a := &assigned{id: topics[name].id, of: topics[name].partitions}
-			if mark := marks[part]; mark.Source == a.id {
-				a.next = mark.Offset
+			at, err := m.beginPartLocked(topic, partition, topics[topic], marks, bounds)
+			if err != nil {
+				return err
 			}
-			m.parts[part] = a
-			partitions[partition] = kgo.NewOffset().At(a.next)
+			if committed := partitions[partition].EpochOffset().Offset; sabotage.AutoCommit && committed >= 0 {
+				at, m.parts[partName(topic, partition)].fetched = committed, committed
+			}
+			partitions[partition] = kgo.NewOffset().At(at)
 		}
 	}
-	return offsets, nil
+	return nil
+}
+
+// beginPartLocked returns where to fetch a partition from.
+func (m *member) beginPartLocked(topic string, partition int32, is topic, marks worker.Checkpoint, b bounds) (int64, error) {
+	p := &part{member: m, name: partName(topic, partition), topic: topic, partition: partition, id: is.id, of: is.partitions, rank: m.rank(topic)}
+	if mark := marks[p.name]; mark.Source == p.id {
+		p.next = mark.Offset
+	}
+	p.fetched = p.next
+	if lost := b.lost(topic, partition, p.next); lost != nil {
+		if lost.Truncated || m.skip == nil || !m.skip(lost) {
+			return 0, worker.Permanent(lost)
+		}
+		p.fetched = lost.To
+	}
+	if before := m.parts[p.name]; before != nil {
+		before.dropLocked()
+	}
+	p.ctx, p.cancel = context.WithCancel(m.ctx)
+	m.parts[p.name] = p
+	return p.fetched, nil
 }
 
 // checkParts refuses a topic that has not the number of partitions that any of
@@ -87,18 +126,62 @@ func (m *member) checkParts(name string, is int, marks worker.Checkpoint) error 
 			return worker.Permanent(&worker.PartsError{Name: m.group, Part: part, Was: mark.Of, Is: is})
 		}
 	}
-	for part, a := range m.parts {
-		if topicOf(part) == name && a.of != is {
-			return worker.Permanent(&worker.PartsError{Name: m.group, Part: part, Was: a.of, Is: is})
+	for _, p := range m.parts {
+		if p.topic == name && p.of != is {
+			return worker.Permanent(&worker.PartsError{Name: m.group, Part: p.name, Was: p.of, Is: is})
 		}
 	}
 	return nil
 }
 
-// fail ends Consume with err: the client would only log what begin returns.
-func (m *member) fail(ctx context.Context, err error) error {
-	if ctx.Err() == nil { // not merely a group session that has ended
-		m.stop(fmt.Errorf("begin: %w", err))
+// parting is the longest that a rebalance waits for the deliveries in flight of
+// partitions that move to another member. They are told to end; a batch that has begun
+// goes on to its own deadline. Waiting longer would hold up the group and make nothing
+// safer: whoever has the partition next takes the term, and then such a batch changes
+// nothing any more.
+const parting = 3 * time.Second
+
+// revoked ends the deliveries of partitions that move to another member, drops what waits,
+// and waits for a while.
+func (m *member) revoked(_ context.Context, client *kgo.Client, gone map[string][]int32) {
+	running := m.drop(client, gone)
+	wait := parting
+	if all, _ := client.OptValue(kgo.RebalanceTimeout).(time.Duration); all > 0 {
+		wait = min(wait, all/4)
 	}
-	return err
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for _, r := range running {
+		select {
+		case <-r:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// lost does the same for partitions that others may have by now.
+func (m *member) lost(_ context.Context, client *kgo.Client, gone map[string][]int32) {
+	m.drop(client, gone)
+}
+
+// drop takes partitions away, and returns what is closed when their deliveries have ended.
+func (m *member) drop(client *kgo.Client, gone map[string][]int32) (running []<-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, partitions := range gone {
+		for _, partition := range partitions {
+			p := m.parts[partName(topic, partition)]
+			if p == nil {
+				continue
+			}
+			delete(m.parts, p.name)
+			p.dropLocked()
+			if p.running != nil {
+				running = append(running, p.running)
+			}
+		}
+	}
+	client.ResumeFetchPartitions(gone) // the client keeps a pause for when they come back
+	return running
 }

@@ -16,9 +16,13 @@ import (
 const window = 256
 
 // Newest implements bus.Publisher, with a client of its own that has the options
-// of the Publisher's. It holds the headers of as many messages as visit wants to
+// of the Publisher's. It shows what is committed. It holds the headers of as many messages as visit wants to
 // see of a partition, and as many again.
 func (p *Publisher) Newest(ctx context.Context, topic string, visit func(partition int32, m bus.Message) bool) error {
+	return p.newest(ctx, topic, false, func(r *kgo.Record) bool { return visit(r.Partition, message(r)) })
+}
+
+func (p *Publisher) newest(ctx context.Context, topic string, values bool, visit func(r *kgo.Record) bool) error {
 	starts, ends, err := p.bounds(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("read newest of %s: %w", topic, err)
@@ -28,11 +32,11 @@ func (p *Publisher) Newest(ctx context.Context, topic string, visit func(partiti
 		to := end.Offset
 		for size := int64(window); to > first.Offset; size *= 2 {
 			from := max(first.Offset, to-size)
-			messages, err := p.read(ctx, topic, partition, from, to)
+			records, err := p.read(ctx, topic, partition, from, to, values)
 			if err != nil {
 				return fmt.Errorf("read %s from offset %d to %d: %w", partName(topic, partition), from, to, err)
 			}
-			if !each(messages, func(m bus.Message) bool { return visit(partition, m) }) {
+			if !each(records, visit) {
 				break
 			}
 			to = from
@@ -41,8 +45,18 @@ func (p *Publisher) Newest(ctx context.Context, topic string, visit func(partiti
 	return nil
 }
 
-// bounds returns where the partitions begin and end; nothing of a topic that does
-// not exist.
+// last returns the value of the last record of a topic of one partition; nil if it has
+// none.
+func (p *Publisher) last(ctx context.Context, topic string) (value []byte, err error) {
+	err = p.newest(ctx, topic, true, func(r *kgo.Record) bool {
+		value = r.Value
+		return false
+	})
+	return value, err
+}
+
+// bounds returns where the partitions begin, and where what is committed of them ends;
+// nothing of a topic that does not exist.
 func (p *Publisher) bounds(ctx context.Context, topic string) (starts, ends kadm.ListedOffsets, err error) {
 	_, missing, err := describe(ctx, p.client, []string{topic})
 	if err != nil || len(missing) > 0 {
@@ -54,33 +68,34 @@ func (p *Publisher) bounds(ctx context.Context, topic string) (starts, ends kadm
 	if err != nil {
 		return nil, nil, err
 	}
-	if ends, err = p.admin.ListEndOffsets(ctx, topic); err == nil {
+	if ends, err = p.admin.ListCommittedOffsets(ctx, topic); err == nil {
 		err = ends.Error()
 	}
 	return starts, ends, err
 }
 
-// each visits the messages from the last to the first, and reports whether visit
+// each visits the records from the last to the first, and reports whether visit
 // wanted all of them.
-func each(messages []bus.Message, visit func(bus.Message) bool) bool {
-	for _, m := range slices.Backward(messages) {
-		if !visit(m) {
+func each(records []*kgo.Record, visit func(*kgo.Record) bool) bool {
+	for _, r := range slices.Backward(records) {
+		if !visit(r) {
 			return false
 		}
 	}
 	return true
 }
 
-// read returns the messages at the offsets, which may have gaps, without their values.
-func (p *Publisher) read(ctx context.Context, topic string, partition int32, from, to int64) ([]bus.Message, error) {
+// read returns the committed records at the offsets, which may have gaps.
+func (p *Publisher) read(ctx context.Context, topic string, partition int32, from, to int64, values bool) ([]*kgo.Record, error) {
 	client, err := kgo.NewClient(append(p.client.Opts(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.KeepControlRecords())...) // so that the last offset is seen, whatever is there
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	var out []bus.Message
+	var out []*kgo.Record
 	for at := from; at < to; {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
@@ -88,9 +103,10 @@ func (p *Publisher) read(ctx context.Context, topic string, partition int32, fro
 		}
 		for r := range fetches.RecordsAll() {
 			if at = r.Offset + 1; r.Offset < to && !r.Attrs.IsControl() {
-				m := message(r)
-				m.Value = nil
-				out = append(out, m)
+				if !values {
+					r.Value = nil
+				}
+				out = append(out, r)
 			}
 		}
 	}

@@ -121,7 +121,9 @@ func (p *Publisher) create(ctx context.Context, c bus.Contract) error {
 	if c.Replication > 0 {
 		replication = int16(c.Replication)
 	}
-	_, err := p.admin.CreateTopic(ctx, int32(cmp.Or(c.Partitions, bus.DefaultPartitions)), replication, configOf(c), c.Topic)
+	_, err := within(ctx, func() (kadm.CreateTopicResponse, error) {
+		return p.admin.CreateTopic(ctx, int32(cmp.Or(c.Partitions, bus.DefaultPartitions)), replication, configOf(c), c.Topic)
+	})
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", c.Topic, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/annals-go/annals/bus"
@@ -19,7 +20,7 @@ func (p *Publisher) settings(ctx context.Context, topics map[string]bus.Topic) e
 	for name := range topics {
 		names = append(names, name)
 	}
-	described, err := p.admin.DescribeTopicConfigs(ctx, names...)
+	described, err := within(ctx, func() (kadm.ResourceConfigs, error) { return p.admin.DescribeTopicConfigs(ctx, names...) })
 	if err != nil {
 		return unlessForbidden(err)
 	}

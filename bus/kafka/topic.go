@@ -33,7 +33,7 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, client)
+	resp, err := within(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, client) })
 	if err != nil {
 		return nil, nil, fmt.Errorf("describe topics: %w", err)
 	}
@@ -56,6 +56,28 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 		}
 	}
 	return topics, missing, nil
+}
+
+// within returns what fn does, or the error of ctx when it ends. The client has requests to
+// a broker wait for one that is about to connect to it, as long as that takes, whatever
+// their contexts say: fn may return as much later, to nobody.
+func within[T any](ctx context.Context, fn func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := fn()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // await asks until every topic is there, and ready.

@@ -23,7 +23,7 @@ var allowed = map[string]string{
 	"worker":     "event eventstore internal/crash internal/sabotage",
 	"aggregate":  "codec event eventstore internal/sabotage",
 	"projection": "codec event worker internal/crash internal/sabotage",
-	"bus":        "event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
+	"bus":        "codec event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
 	// that link no driver
@@ -40,8 +40,8 @@ var allowed = map[string]string{
 
 	// adapters
 	"memory":    "bus event eventstore worker",
-	"postgres":  "event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
-	"bus/kafka": "bus event worker github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg golang.org/x/sync/errgroup",
+	"postgres":  "bus event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
+	"bus/kafka": "bus event worker internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
 
 	// others that adapt one thing each
 	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",

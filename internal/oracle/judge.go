@@ -39,14 +39,18 @@ func Effects[K comparable, V comparable](name string, committed []Event, apply f
 
 // Message is what a broker has of an event.
 type Message struct {
-	Topic, Key string
-	ID         event.ID
-	Version    event.Version
+	Topic     string
+	Partition int32
+	Key       string
+	ID        event.ID
+	Version   event.Version
 }
 
-// Published holds what a broker was given, in the order in which it has it, against
-// the stored events that should be there: all that selects returns true for, nil
-// for all. It returns how many messages came again, as a part of all, and finds
+// Published holds what a broker was given, in the order in which each of its partitions
+// has it, against the stored events that should be there: all that selects returns true
+// for, nil for all. It finds what is missing, what comes from nowhere, keys of which one
+// message came first before an earlier one, and keys that lie in two partitions of a
+// topic, where no order holds. It returns how many messages came again, as a part of all, and finds
 // that to be too many above most.
 func Published(committed []Event, selects func(Event) bool, messages []Message, most float64) (again float64, findings []Finding) {
 	var r report
@@ -57,7 +61,7 @@ func Published(committed []Event, selects func(Event) bool, messages []Message, 
 		}
 	}
 	first := map[event.ID]bool{}
-	last := map[[2]string]event.Version{}
+	last, in := map[[2]string]event.Version{}, map[[2]string]int32{}
 	repeats := 0
 	for _, m := range messages {
 		switch e, ok := stored[m.ID]; {
@@ -66,12 +70,17 @@ func Published(committed []Event, selects func(Event) bool, messages []Message, 
 		case e.Version != m.Version:
 			r.find(Unstored, "%s: message of %s@%d says version %d", m.Topic, e.Stream, e.Version, m.Version)
 		}
+		key := [2]string{m.Topic, m.Key}
+		if p, known := in[key]; !known {
+			in[key] = m.Partition
+		} else if p != m.Partition {
+			r.find(Scattered, "%s: version %d of %s lies in partition %d, others in %d", m.Topic, m.Version, m.Key, m.Partition, p)
+		}
 		if first[m.ID] {
 			repeats++
 			continue
 		}
 		first[m.ID] = true
-		key := [2]string{m.Topic, m.Key}
 		if m.Version <= last[key] {
 			r.find(Overtaken, "%s: the first message of version %d of %s comes behind that of version %d", m.Topic, m.Version, m.Key, last[key])
 		}

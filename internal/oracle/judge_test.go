@@ -52,11 +52,11 @@ func TestPublished(t *testing.T) {
 	events := r.append(writeTo(orders, eventstore.Any(), 3))
 	committed := r.committed()
 	message := func(i int) Message {
-		return Message{"annals.order", "o-1", events[i-1].Metadata.ID, event.Version(i)}
+		return Message{"annals.order", 3, "o-1", events[i-1].Metadata.ID, event.Version(i)}
 	}
 	one, two, three := message(1), message(2), message(3)
-	foreign, wrong := message(3), message(2)
-	foreign.ID, wrong.Version = event.ID{15: 1}, 4
+	foreign, wrong, moved := message(3), message(2), message(3)
+	foreign.ID, wrong.Version, moved.Partition = event.ID{15: 1}, 4, 5
 	idOf := func(i int) string { return events[i-1].Metadata.ID.String() }
 	for what, c := range map[string]struct {
 		messages []Message
@@ -68,6 +68,9 @@ func TestPublished(t *testing.T) {
 		"one was overtaken":         {[]Message{one, three, two, three}, []string{"O-8 overtaken: annals.order: the first message of version 2 of o-1 comes behind that of version 3"}},
 		"one is not stored":         {[]Message{one, two, three, foreign}, []string{"O-8 unstored: annals.order: message of version 3 of o-1 with id 00000000-0000-0000-0000-000000000001", "O-8 overtaken: annals.order: the first message of version 3 of o-1 comes behind that of version 3"}},
 		"one says another place":    {[]Message{one, wrong, three}, []string{"O-8 unstored: annals.order: message of order-o-1@2 says version 4", "O-8 overtaken: annals.order: the first message of version 3 of o-1 comes behind that of version 4"}},
+		"one lies elsewhere":        {[]Message{one, two, moved}, []string{"O-8 scattered: annals.order: version 3 of o-1 lies in partition 5, others in 3"}},
+		"a repeat lies elsewhere":   {[]Message{one, two, three, moved}, []string{"O-8 scattered: annals.order: version 3 of o-1 lies in partition 5, others in 3"}},
+		"nothing was sent":          {nil, []string{"O-8 unsent: order-o-1@1 at position 1 with id " + idOf(1), "O-8 unsent: order-o-1@2 at position 2 with id " + idOf(2), "O-8 unsent: order-o-1@3 at position 3 with id " + idOf(3)}},
 		"more than half came again": {[]Message{one, one, one, one, two, two, three}, []string{"O-8 duplicates: 4 of 7 messages, 0.571, at most 0.500"}},
 	} {
 		_, found := Published(committed, nil, c.messages, 0.5)
@@ -211,7 +214,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%q has number %q", c, n)
 		}
 	}
-	if len(numbers) != 25 {
+	if len(numbers) != 26 {
 		t.Errorf("%d checks have a number", len(numbers))
 	}
 }

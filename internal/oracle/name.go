@@ -51,6 +51,8 @@ const (
 	// Overtaken: the first message of an event came before that of an earlier one
 	// of the same key.
 	Overtaken Check = "overtaken"
+	// Scattered: the messages of a key lie in more than one partition of a topic.
+	Scattered Check = "scattered"
 	// Duplicates: more messages came again than the test allows.
 	Duplicates Check = "duplicates"
 	// Skipped: of the events of a consumer, some are neither delivered nor parked
@@ -74,7 +76,7 @@ var numbers = map[Check]string{
 	Order: "O-5", Behind: "O-5", Reread: "O-5", Unequal: "O-5",
 	Linear: "O-6", Answer: "O-6", Expectation: "O-6",
 	Effect: "O-7",
-	Unsent: "O-8", Unstored: "O-8", Overtaken: "O-8", Duplicates: "O-8",
+	Unsent: "O-8", Unstored: "O-8", Overtaken: "O-8", Scattered: "O-8", Duplicates: "O-8",
 	Skipped: "O-9",
 	Stalled: "O-10",
 	Growth:  "O-11", Idle: "O-11",

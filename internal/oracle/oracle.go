@@ -15,7 +15,7 @@
 //	| O-6    | is there an order that explains the answers of each stream   | linear, answer, expectation  |
 //	| O-7    | is a read model the fold of the events: Effects              | effect                       |
 //	| O-8    | does a broker have every event, in order by key: Published   | unsent, unstored, overtaken, |
-//	|        |                                                              | duplicates                   |
+//	|        |                                                              | scattered, duplicates        |
 //	| O-9    | is every event delivered, parked or pending: Accounted       | skipped                      |
 //	| O-10   | do readers catch up after the last fault: Progress           | stalled                      |
 //	| O-11   | does nothing grow, or stay behind: Hygiene                   | growth, idle in transaction  |

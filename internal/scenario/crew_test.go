@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -341,20 +340,9 @@ func (tellingPublisher) Newest(context.Context, string, func(int32, bus.Message)
 
 func (p tellingPublisher) Publish(_ context.Context, messages []bus.Message) error {
 	for _, m := range messages {
-		out := oracle.Message{Topic: m.Topic, Key: string(m.Key)}
-		for _, h := range m.Headers {
-			var err error
-			switch h.Key {
-			case bus.HeaderID:
-				err = out.ID.UnmarshalText(h.Value)
-			case bus.HeaderVersion:
-				var v int64
-				v, err = strconv.ParseInt(string(h.Value), 10, 64)
-				out.Version = event.Version(v)
-			}
-			if err != nil {
-				return err
-			}
+		out, err := noteMessage(m)
+		if err != nil {
+			return err
 		}
 		p.to.Tell("message", out)
 	}

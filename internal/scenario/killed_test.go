@@ -183,6 +183,7 @@ SELECT name, (SELECT coalesce(max(position), 0) FROM annals.events) - min(positi
 FROM annals.checkpoints
 WHERE part = ''
    OR name LIKE 'projection/%'
+  AND source = ''
 GROUP BY name`)
 	if err != nil {
 		return nil, err

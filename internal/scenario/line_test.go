@@ -31,6 +31,7 @@ const unlimited = 1 << 30
 type call struct {
 	client, server net.Conn
 	lost           bool // guarded by line.mu: the client is told later
+	stranded       bool // guarded by line.mu: nobody is told, ever
 }
 
 func newLine(t *testing.T, upstream string) *line {
@@ -75,6 +76,25 @@ func (l *line) lose(later time.Duration) {
 	}
 }
 
+// strand has the line forget the connections there are, and serve new ones: what is sent
+// on the old ones goes nowhere, as behind a router that was replaced.
+func (l *line) strand() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.calls {
+		c.stranded = true
+	}
+}
+
+// cut ends all connections.
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.calls {
+		_, _ = c.client.Close(), c.server.Close()
+	}
+}
+
 func (l *line) accept() {
 	for {
 		client, err := l.listener.Accept()
@@ -101,7 +121,10 @@ func (l *line) carry(c *call, to, from net.Conn) {
 	for {
 		n, err := from.Read(part)
 		l.wait(n)
-		if n > 0 {
+		l.mu.Lock()
+		stranded := c.stranded
+		l.mu.Unlock()
+		if n > 0 && !stranded {
 			if _, err := to.Write(part[:n]); err != nil {
 				break
 			}

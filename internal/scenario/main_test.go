@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	harness.Main(map[string]harness.Mode{"crew": workAsChild, "limits": limitsAsChild, "workers": workersAsChild})
+	harness.Main(map[string]harness.Mode{"crew": workAsChild, "limits": limitsAsChild, "workers": workersAsChild, "broker": brokerAsChild})
 	code := m.Run()
 	_ = os.RemoveAll(built.dir)
 	os.Exit(code)

@@ -12,6 +12,7 @@ import (
 
 	sony "github.com/sony/gobreaker/v2"
 
+	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/internal/oracle"
@@ -96,32 +97,99 @@ func (d *dependency) peak(since time.Time) (most int) {
 	return most
 }
 
-// What all handlers depend on is down for two hours, while events come in as ever.
-// Nothing is parked for it, retries add little load, and the recovery is no worse than
-// the catch-up of a new read model. In virtual time.
+// subject is a reader that depends on something. It returns how to run it, and the name of
+// its checkpoint. Of those of one store, each has another name.
+type subject func(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (run func(context.Context) error, checkpoint string)
+
+// projecting is a projection with handlers that depend on something.
+func projecting(opts ...projection.Option) subject {
+	return func(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
+		p := projection.New(name, projection.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
+		return func(ctx context.Context) error {
+			return p.Run(ctx, db, append([]projection.Option{projection.WithLogger(silent), projection.WithHooks(hooks)}, opts...)...)
+		}, p.Name()
+	}
+}
+
+// relayingTo is a relay to a broker that is away.
+func relayingTo(more func(*dependency) []bus.RelayOption) subject {
+	return func(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
+		opts := append([]bus.RelayOption{bus.WithLogger(silent), bus.WithHooks(hooks), bus.WithName(name)}, more(d)...)
+		r := bus.NewRelay(db, dependentBroker{memory.NewBroker(3), d}, opts...)
+		return r.Run, r.Name()
+	}
+}
+
+// dependentBroker is a broker that is away while the dependency is down.
+type dependentBroker struct {
+	*memory.Broker
+	d *dependency
+}
+
+func (b dependentBroker) Publish(ctx context.Context, messages []bus.Message) error {
+	if err := b.d.call(ctx); err != nil {
+		return err
+	}
+	return b.Broker.Publish(ctx, messages)
+}
+
+func (b dependentBroker) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
+	if err := b.d.call(ctx); err != nil {
+		return nil, err
+	}
+	return b.Broker.Topics(ctx, names...)
+}
+
+// consuming is a consumer with handlers that depend on something, behind a relay.
+func consuming(db *memory.DB, d *dependency, name string, hooks worker.Hooks) (func(context.Context) error, string) {
+	broker := memory.NewBroker(3)
+	relay := bus.NewRelay(db, broker, bus.WithLogger(silent), bus.WithName(name))
+	c := bus.NewConsumer(name, bus.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- relay.Run(ctx) }()
+		err := c.Run(ctx, db, broker.Source(topics...), bus.WithLogger(silent), bus.WithHooks(hooks))
+		cancel()
+		return errors.Join(err, <-ended)
+	}, c.Name()
+}
+
+// What all handlers depend on, or the broker of a relay, is down for two hours, while events
+// come in as ever. Nothing is parked for it, retries add little load, and the recovery is no
+// worse than the catch-up of a new reader. In virtual time.
 func TestFaultLongOutage(t *testing.T) {
 	t.Parallel()
 	down := errors.New("the service is down")
+	breaker := func(d *dependency) worker.Breaker {
+		return asking{gobreaker.New(sony.Settings{Name: "service", Timeout: 10 * time.Second}), d}
+	}
 	for _, c := range []struct {
 		name string
 		err  error
-		opts func(*dependency) []projection.Option
+		of   func(*dependency) subject
 	}{
-		{"nobody says what the error means", down, func(*dependency) []projection.Option { return nil }},
-		{"systemic", worker.Systemic(down), func(*dependency) []projection.Option { return nil }},
-		{"with a breaker", down, func(d *dependency) []projection.Option {
-			return []projection.Option{projection.WithBreaker(asking{gobreaker.New(sony.Settings{Name: "service", Timeout: 10 * time.Second}), d})}
+		{"nobody says what the error means", down, func(*dependency) subject { return projecting() }},
+		{"systemic", worker.Systemic(down), func(*dependency) subject { return projecting() }},
+		{"with a breaker", down, func(d *dependency) subject { return projecting(projection.WithBreaker(breaker(d))) }},
+		{"with segments", down, func(*dependency) subject { return projecting(projection.WithSegments(4)) }},
+		{"of the broker of a relay", down, func(*dependency) subject {
+			return relayingTo(func(*dependency) []bus.RelayOption { return nil })
 		}},
-		{"with segments", down, func(*dependency) []projection.Option { return []projection.Option{projection.WithSegments(4)} }},
+		{"of the broker of a relay with a breaker", down, func(*dependency) subject {
+			return relayingTo(func(d *dependency) []bus.RelayOption { return []bus.RelayOption{bus.WithBreaker(breaker(d))} })
+		}},
+		{"of what a consumer depends on", down, func(*dependency) subject { return consuming }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { outage(t, c.err, c.opts) })
+			synctest.Test(t, func(t *testing.T) { outage(t, c.err, c.of) })
 		})
 	}
 }
 
-func outage(t *testing.T, down error, more func(*dependency) []projection.Option) {
+func outage(t *testing.T, down error, of func(*dependency) subject) {
 	t.Helper()
 	const normal = int(outageRate * outageTime / time.Second)
 	db := memory.New()
@@ -131,17 +199,14 @@ func outage(t *testing.T, down error, more func(*dependency) []projection.Option
 		all, done []event.ID
 		paused    int
 	)
-	of := func(name string, applied func(worker.Applied)) func(context.Context) error {
-		p := projection.New(name, projection.On(workCodec, func(ctx context.Context, _ *memory.Tx, _ event.Of[workEvent]) error { return d.call(ctx) }))
-		hooks := worker.Hooks{Applied: applied, Paused: func(worker.Pause) {
+	start := func(name string, applied func(worker.Applied)) (func(context.Context) error, string) {
+		return of(d)(db, d, name, worker.Hooks{Applied: applied, Paused: func(worker.Pause) {
 			mu.Lock()
 			defer mu.Unlock()
 			paused++
-		}}
-		opts := append([]projection.Option{projection.WithLogger(silent), projection.WithHooks(hooks)}, more(d)...)
-		return func(ctx context.Context) error { return p.Run(ctx, db, opts...) }
+		}})
 	}
-	run := of("outage", func(a worker.Applied) {
+	run, checkpoint := start("outage", func(a worker.Applied) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range a.Events {
@@ -175,7 +240,7 @@ func outage(t *testing.T, down error, more func(*dependency) []projection.Option
 		}
 	}
 	parked := func(state worker.State) []worker.Parked {
-		keys, err := db.Parked(ctx, worker.ParkedQuery{Name: "projection/outage", State: state})
+		keys, err := db.Parked(ctx, worker.ParkedQuery{Name: checkpoint, State: state})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,18 +284,19 @@ func outage(t *testing.T, down error, more func(*dependency) []projection.Option
 	cancel()
 	going.Wait()
 
-	// The catch-up of a read model that is new, without an outage.
+	// The catch-up of a reader that is new, without an outage.
 	began := time.Now().Add(time.Second)
 	<-time.After(time.Second)
 	ctx, cancel = context.WithCancel(t.Context())
 	n := 0
-	if err := of("new", func(a worker.Applied) {
+	run, _ = start("new", func(a worker.Applied) {
 		mu.Lock()
 		defer mu.Unlock()
 		if n += len(a.Events); n >= len(all) {
 			cancel()
 		}
-	})(ctx); err != nil {
+	})
+	if err := run(ctx); err != nil {
 		t.Errorf("Run = %v", err)
 	}
 	cancel()

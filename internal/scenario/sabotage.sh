@@ -15,11 +15,14 @@ mistakes='
 b|the mark is stored after the effects|TestFaultWorkersKilled|O-7 effect: handled: 
 c|an append without an answer is sent again with new ids|TestFaultAmbiguousCommit|O-[1236] 
 d|SafeToRetry decides what became of an append|TestFaultAmbiguousCommit|O-[1236] 
+e|a mark is stored before the broker has acknowledged|TestFaultRelayErrors|O-8 unsent: 
+f|what the broker refuses is skipped|TestFaultRelayErrors|_TOO_LARGE, .* O-8 unsent: 
 g|a checkpoint is written whatever the term|TestFaultZombie|O-7 effect: handled: 
 h|only the event that has failed is parked|TestFaultPoison|O-7 effect: handled: .* is out of order
 j|an append drops conflicts|TestFaultConcurrentAppends|O-6 linear
 k|a checkpoint is used with any history|TestFaultLaggingFailover|which the store has lost
 k|a checkpoint is used with any history|TestFaultRestore|which the store has lost
+l|a consumer begins at offsets that are committed apart from effects|TestFaultRebalanceChurn|O-7 effect: handled: 
 m|calls have no deadline|TestFaultHalfOpen|O-10 stalled
 n|what failed is tried again at once|TestFaultLongOutage|calls during the outage, want at most
 p|a snapshot is used whatever program has made it|TestFaultSnapshotOfAnotherProgram|snapshot_fault_test|postgres

@@ -68,10 +68,13 @@ type told struct {
 }
 
 // start starts a process, which ends at a crash point if one is given.
-func (m *team) start(crash string) *member {
+func (m *team) start(crash string) *member { return m.startAs(m.args, crash) }
+
+// startAs starts a process that does something else than others.
+func (m *team) startAs(args workerArgs, crash string) *member {
 	m.Helper()
 	p := &member{ended: make(chan error, 1), told: make(chan told, 1000)}
-	c := harness.Command{Mode: "workers", Args: m.args, Crash: crash, Told: func(kind string, data json.RawMessage) {
+	c := harness.Command{Mode: "workers", Args: args, Crash: crash, Told: func(kind string, data json.RawMessage) {
 		select {
 		case p.told <- told{kind, data}:
 		default: // nobody waits for it
@@ -295,9 +298,7 @@ func (m *team) judge(except map[string]event.Version) {
 	}
 	m.found(slices.Concat(
 		oracle.Effects("tallied", applied, count, m.tallied()),
-		oracle.Effects("handled", applied, func(model map[string]string, e oracle.Event) {
-			model[e.Stream.String()] = fmt.Sprint("1 to ", e.Version)
-		}, m.handled()),
+		oracle.Effects("handled", applied, inOrder, m.handled()),
 		oracle.Accounted(a), chain(m.T, m.ctx, m.pool),
 	))
 	if len(a.Pending) > 0 {
@@ -357,6 +358,9 @@ func (m *team) handled() map[string]string {
 
 func (m *team) published() []oracle.Message {
 	m.Helper()
+	if len(m.args.Brokers) > 0 {
+		return messagesIn(m.T, m.ctx, m.args.Brokers, topics...)
+	}
 	rows, err := m.pool.Query(m.ctx, `SELECT topic, key, event_id, version FROM broker ORDER BY n`)
 	if err != nil {
 		m.Fatal(err)

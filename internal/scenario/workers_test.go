@@ -39,6 +39,14 @@ type workerArgs struct {
 	Projection bool
 	Relay      bool
 	Fixed      bool // nothing fails that failed before
+	// Brokers are those of a Kafka cluster: the relay publishes there. Nil: to a table.
+	Brokers []string
+	// Via, if not empty, is what is dialled in the place of any broker.
+	Via     string
+	Consume bool // the tallies are those of a consumer of the topics
+	// CallTimeout, if not 0, bounds what a relay asks of the brokers. The process tells of
+	// calls that take much longer, and how many goroutines it has.
+	CallTimeout time.Duration
 }
 
 type (
@@ -129,22 +137,35 @@ func workersAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessa
 	defer stop()
 	db := postgres.New(pool, postgres.WithLogger(silent), postgres.WithPollInterval(20*time.Millisecond))
 	to.Tell("ready", nil)
-	return (&workers{args, db, to}).work(ctx, pool)
+	w := &workers{args, db, to}
+	if args.CallTimeout > 0 {
+		go w.count(ctx)
+		defer func() { to.Tell("goroutines", runtime.NumGoroutine()) }()
+	}
+	return w.work(ctx, pool)
 }
 
 func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 	var wg sync.WaitGroup
-	var working, relaying error
+	var working, relaying, consuming error
 	if w.Projection {
 		wg.Go(func() { working = w.projection().Run(ctx, w.db, w.options()...) })
 	}
 	if w.Relay {
-		relay := bus.NewRelay(w.db, rowPublisher{pool, w.to}, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
-			bus.WithHooks(w.hooks()), bus.WithLogger(silent))
+		to, done, err := w.publisher(pool)
+		if err != nil {
+			return err
+		}
+		defer done()
+		relay := bus.NewRelay(w.db, to, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
+			bus.WithHooks(w.hooks()), bus.WithLogger(silent), bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}), w.timeout())
 		wg.Go(func() { relaying = relay.Run(ctx) })
 	}
+	if w.Consume {
+		wg.Go(func() { consuming = w.consume(ctx) })
+	}
 	wg.Wait()
-	return errors.Join(working, relaying)
+	return errors.Join(working, relaying, consuming)
 }
 
 func (w *workers) hooks() worker.Hooks {
@@ -165,23 +186,25 @@ func (w *workers) options() []projection.Option {
 const tallies = "projection/tallies"
 
 func (w *workers) projection() *projection.Projection[pgx.Tx] {
-	return projection.New("tallies", projection.On(workCodec, func(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
-		err := tally1(ctx, tx, e)
-		note := e.Data.(workNote)
-		switch {
-		case err != nil || w.Fixed:
+	return projection.New("tallies", projection.On(workCodec, w.handle))
+}
+
+func (w *workers) handle(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error {
+	err := tally1(ctx, tx, e)
+	note := e.Data.(workNote)
+	switch {
+	case err != nil || w.Fixed:
+		return err
+	case note.Do == doDwell:
+		var b begun
+		if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&b.XID); err != nil {
 			return err
-		case note.Do == doDwell:
-			var b begun
-			if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&b.XID); err != nil {
-				return err
-			}
-			w.to.Tell("begun", b)
-			<-time.After(dwelling) // whatever becomes of ctx
-			return nil
 		}
-		return note.do(ctx)
-	}))
+		w.to.Tell("begun", b)
+		<-time.After(dwelling) // whatever becomes of ctx
+		return nil
+	}
+	return note.do(ctx)
 }
 
 // do does what the event makes its handler do.
@@ -237,19 +260,11 @@ func (rowPublisher) Newest(context.Context, string, func(int32, bus.Message) boo
 func (p rowPublisher) Publish(ctx context.Context, messages []bus.Message) error {
 	batch := &pgx.Batch{}
 	for _, m := range messages {
-		var id event.ID
-		var version string
-		for _, h := range m.Headers {
-			switch h.Key {
-			case bus.HeaderID:
-				if err := id.UnmarshalText(h.Value); err != nil {
-					return err
-				}
-			case bus.HeaderVersion:
-				version = string(h.Value)
-			}
+		note, err := noteMessage(m)
+		if err != nil {
+			return err
 		}
-		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3::text::uuid, $4::text::bigint)`, m.Topic, string(m.Key), id.String(), version)
+		batch.Queue(`INSERT INTO broker (topic, key, event_id, version) VALUES ($1, $2, $3::text::uuid, $4)`, note.Topic, note.Key, note.ID.String(), int64(note.Version))
 		if strings.Contains(string(m.Value), doDwell) {
 			p.to.Tell("begun", begun{})
 			<-time.After(dwelling)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,5 +156,58 @@ func TestParseSeeds(t *testing.T) {
 		if _, err := parseSeeds(list); err == nil || err.Error() != want {
 			t.Errorf("parse %q: got error %v, want %s", list, err, want)
 		}
+	}
+}
+
+func TestBrokerInADirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := StartIn(t.Context(), dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(first.Close)
+	client := connect(t, first)
+	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "kept"}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	want := "start broker in " + dir + ": another broker has locked " + filepath.Join(dir, "lock") + ": stop it, or name another directory"
+	if _, err := StartIn(t.Context(), dir, 0); err == nil || err.Error() != want {
+		t.Errorf("a second broker: got error %v, want %s", err, want)
+	}
+	_, port, err := net.SplitHostPort(first.Seeds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	again, err := StartIn(t.Context(), dir, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Close)
+	if again.Seeds[0] != first.Seeds[0] {
+		t.Errorf("got address %s, want %s again", again.Seeds[0], first.Seeds[0])
+	}
+	ends, err := kadm.NewClient(client).ListEndOffsets(t.Context(), "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end, _ := ends.Lookup("kept", 0); end.Offset != 1 {
+		t.Errorf("got end offset %d, want 1", end.Offset)
+	}
+	if _, err := StartIn(t.Context(), filepath.Join(dir, "lock"), 0); err == nil || !strings.HasPrefix(err.Error(), "start broker in "+dir) {
+		t.Errorf("in a file: got error %v, want one that names it", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := StartIn(ctx, dir, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want context.Canceled", err)
 	}
 }

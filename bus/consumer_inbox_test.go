@@ -1,0 +1,496 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
+	"github.com/annals-go/annals/memory"
+	"github.com/annals-go/annals/worker"
+)
+
+const day = 24 * time.Hour
+
+// tally sums up what Hooks.Applied is told.
+type tally struct {
+	mu                 sync.Mutex
+	effective, repeats int
+}
+
+func (c *tally) hooks() bus.WorkerOption {
+	return bus.WithHooks(worker.Hooks{Applied: func(a worker.Applied) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.effective, c.repeats = c.effective+len(a.Events), c.repeats+a.Repeated
+	}})
+}
+
+func (c *tally) want(t *testing.T, effective, repeats int) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.effective != effective || c.repeats != repeats {
+		t.Errorf("told of %d effects and %d repeats, want %d and %d", c.effective, c.repeats, effective, repeats)
+	}
+}
+
+// P6: however a message comes again, it has one effect: twice in a batch, as a record of
+// its own, in a topic that was made again, in another topic, or from its relay, late.
+func TestRepeatsHaveNoEffect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		var told tally
+		one, two, three := noteAt(t, "1", 1, 1), noteAt(t, "2", 1, 2), noteAt(t, "1", 2, 3)
+		publish(t, broker, one, one, two, one)
+		c := bus.NewConsumer("billing", d.onOrders())
+		end := run(t, c, d, broker.Source("shop.order", "copy"), bus.WithBatch(2), told.hooks())
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-2@1 {2}")
+		told.want(t, 2, 2)
+
+		publish(t, broker, one, with(two, bus.HeaderLate, "1"), three)
+		after(time.Minute)
+		elsewhere := two
+		elsewhere.Topic = "copy"
+		publish(t, broker, elsewhere)
+		after(time.Minute)
+		end()
+		broker.Delete("shop.order") // and made again
+		publish(t, broker, one, two, three)
+		end = run(t, c, d, broker.Source("shop.order"), told.hooks())
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-2@1 {2}", "order-1@2 {3}")
+		told.want(t, 3, 8)
+		d.wantParked(t, "billing")
+		end()
+	})
+}
+
+// What a relay had parked comes behind newer events of other streams, marked as late. The
+// inbox tells whether it is new: it is not parked, as with readers that go by positions.
+func TestLateEventsTakeEffectIfTheyAreNew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		late := func(m bus.Message) bus.Message { return with(m, bus.HeaderLate, "1") }
+		publish(t, broker, noteAt(t, "2", 1, 2), noteAt(t, "2", 2, 4), late(noteAt(t, "1", 1, 1)), late(noteAt(t, "2", 1, 2)), late(noteAt(t, "1", 2, 3)))
+		end := run(t, bus.NewConsumer("billing", d.onOrders()), d, broker.Source("shop.order"))
+		after(time.Minute)
+		d.want(t, "order-2@1 {2}", "order-2@2 {4}", "order-1@1 {1}", "order-1@2 {3}")
+		d.wantParked(t, "billing")
+		end()
+	})
+}
+
+// A redelivery 40 days later is told from what is new; one after that is refused loudly,
+// and somebody decides.
+func TestRedeliveryAfterALongTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		var told tally
+		one, two, foreign := noteAt(t, "1", 1, 1), noteAt(t, "2", 1, 2), bus.Message{Topic: "shop.order", Key: []byte("k"), Value: []byte("v")}
+		foreign = with(with(foreign, "ce_id", "1"), "ce_source", "/legacy")
+		c := bus.NewConsumer("billing", d.onOrders(), d.onMessages("any", bus.HasHeader("ce_id", "1")))
+		publish(t, broker, one, two, foreign)
+		end := run(t, c, d, broker.Source("shop.order"), told.hooks())
+		pass := func(days time.Duration) {
+			t.Helper()
+			after(time.Minute)
+			end()
+			after(days * day)
+			end = run(t, c, d, broker.Source("shop.order"), told.hooks())
+			after(time.Hour)
+		}
+		pass(40)
+		publish(t, broker, one, foreign)
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-2@1 {2}", "any: k v")
+		told.want(t, 3, 2)
+		d.wantParked(t, "billing")
+
+		pass(6) // 46 by now
+		publish(t, broker, one, noteAt(t, "3", 1, 3), noteAt(t, "1", 2, 4))
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-2@1 {2}", "any: k v", "order-3@1 {3}")
+		const forgotten = "message is of a time that the inbox has forgotten, so it is not known whether it took effect: retry it to apply it, or discard it if it did"
+		d.wantParked(t, "billing", "shop.order/0 order-1 waiting 2: "+forgotten)
+
+		d.retry(t, "billing", "shop.order/0", "order-1") // it did not, says somebody
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-2@1 {2}", "any: k v", "order-3@1 {3}", "order-1@1 {1}", "order-1@2 {4}")
+		publish(t, broker, one)
+		after(time.Minute)
+		d.wantParked(t, "billing") // it is remembered now
+		told.want(t, 6, 3)
+		end()
+	})
+}
+
+// With a memory of 0 nothing is forgotten.
+func TestRememberForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		publish(t, broker, noteAt(t, "1", 1, 1))
+		c := bus.NewConsumer("billing", d.onOrders())
+		end := run(t, c, d, broker.Source("shop.order"), bus.WithMemory(0))
+		after(time.Minute)
+		end()
+		after(1000 * day)
+		end = run(t, c, d, broker.Source("shop.order"), bus.WithMemory(0))
+		after(day)
+		publish(t, broker, noteAt(t, "1", 1, 1))
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}")
+		d.wantParked(t, "billing")
+		end()
+	})
+}
+
+// What waited for longer than the memory is applied when it is retried, once, however
+// often it had come meanwhile; and what took effect meanwhile, elsewhere, is not.
+func TestDrainKnowsThatWhatIsParkedIsNew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		d.failing(func(what string) error {
+			if strings.HasPrefix(what, "order-1") {
+				return worker.Permanent(errors.New("refused"))
+			}
+			return nil
+		})
+		one, two := noteAt(t, "1", 1, 1), noteAt(t, "1", 2, 2)
+		publish(t, broker, one, two, one, noteAt(t, "2", 1, 3))
+		c := bus.NewConsumer("billing", d.onOrders())
+		end := run(t, c, d, broker.Source("shop.order"))
+		after(time.Minute)
+		end()
+		after(100 * day)
+		end = run(t, c, d, broker.Source("shop.order"))
+		after(time.Hour)
+		d.wantParked(t, "billing", "shop.order/0 order-1 waiting 3: handle order-1@1 (order.noted, position 1): refused")
+		d.failing(nil)
+		d.retry(t, "billing", "shop.order/0", "order-1")
+		after(time.Minute)
+		d.want(t, "order-2@1 {3}", "order-1@1 {1}", "order-1@2 {2}")
+		end()
+	})
+}
+
+func TestWhatTookEffectMeanwhileIsNotDrained(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		d.failing(func(string) error { return worker.Permanent(errors.New("refused")) })
+		one := noteAt(t, "1", 1, 1)
+		publish(t, broker, one)
+		c := bus.NewConsumer("billing", d.onOrders())
+		end := run(t, c, d, broker.Source("shop.order"))
+		after(time.Minute)
+		end()
+		d.failing(nil)
+		one.Topic = "copy"
+		publish(t, broker, one)
+		end = run(t, c, d, broker.Source("shop.order", "copy"))
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}")
+		d.retry(t, "billing", "shop.order/0", "order-1")
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}")
+		d.wantParked(t, "billing")
+		end()
+	})
+}
+
+// clumsy is an inbox that fails.
+type clumsy struct {
+	*desk
+	away    atomic.Bool
+	forgets atomic.Int64
+}
+
+func (c *clumsy) RememberTx(ctx context.Context, tx *memory.Tx, consumer string, messages []bus.Identity) ([]bus.Memory, error) {
+	if c.away.Load() {
+		return nil, errors.New("connection refused")
+	}
+	return c.desk.RememberTx(ctx, tx, consumer, messages)
+}
+
+func (c *clumsy) Forget(ctx context.Context, consumer string, before time.Time, limit int) (int, error) {
+	c.forgets.Add(1)
+	if c.away.Load() {
+		return 0, errors.New("connection refused")
+	}
+	return c.desk.Forget(ctx, consumer, before, limit)
+}
+
+// An inbox that fails is no message's fault: nothing is parked, nothing takes effect
+// without it, and what could not be forgotten is forgotten later.
+func TestConsumerWaitsForItsInbox(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), &clumsy{desk: newDesk()}
+		var log bytes.Buffer
+		var mu sync.Mutex
+		d.away.Store(true)
+		publish(t, broker, noteAt(t, "1", 1, 1))
+		c, logger := bus.NewConsumer("billing", d.onOrders()), bus.WithLogger(slog.New(slog.NewTextHandler(&locked{&mu, &log}, nil)))
+		end := run(t, c, d, broker.Source("shop.order"), logger)
+		after(day)
+		d.want(t)
+		d.wantParked(t, "billing")
+		mu.Lock()
+		text := log.String()
+		mu.Unlock()
+		for _, want := range []string{
+			`error="ask the inbox of consumer/billing: connection refused"`,
+			`msg="cannot forget old messages, trying again later" consumer=consumer/billing error="connection refused"`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the log lacks %s: %s", want, text)
+			}
+		}
+		if n := d.forgets.Load(); n < 15 || n > 50 {
+			t.Errorf("tried to forget %d times in a day, want about once an hour", n)
+		}
+		d.away.Store(false)
+		after(time.Hour)
+		end()
+		after(46 * day)
+		end = run(t, c, d, broker.Source("shop.order"), logger)
+		after(time.Hour)
+		d.want(t, "order-1@1 {1}")
+		publish(t, broker, noteAt(t, "1", 1, 1))
+		after(time.Minute)
+		if all, err := d.Parked(t.Context(), worker.ParkedQuery{Name: "consumer/billing"}); err != nil || len(all) != 1 {
+			t.Errorf("parked %+v, %v, want what was forgotten", all, err)
+		}
+		end()
+	})
+}
+
+type locked struct {
+	mu *sync.Mutex
+	w  *bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+// dying is a store whose transactions fail when they are about to commit.
+type dying struct {
+	*desk
+	n atomic.Int64 // of transactions that fail
+}
+
+func (d *dying) Advance(ctx context.Context, name string, term worker.Term, part string, fn func(context.Context, *memory.Tx, worker.Mark) (worker.Write, error)) error {
+	return d.DB.Advance(ctx, name, term, part, func(ctx context.Context, tx *memory.Tx, at worker.Mark) (worker.Write, error) {
+		w, err := fn(ctx, tx, at)
+		if err == nil && d.n.Add(-1) >= 0 {
+			err = worker.Systemic(errors.New("connection is lost"))
+		}
+		return w, err
+	})
+}
+
+// The effect, what is remembered of it and the mark are one transaction: after one that
+// was rolled back the message is new.
+func TestWhatIsRolledBackIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), &dying{desk: newDesk()}
+		d.n.Store(3)
+		publish(t, broker, noteAt(t, "1", 1, 1), noteAt(t, "1", 2, 2))
+		end := run(t, bus.NewConsumer("billing", d.onOrders()), d, broker.Source("shop.order"))
+		after(time.Minute)
+		d.want(t, "order-1@1 {1}", "order-1@2 {2}")
+		wantAt(t, d.desk, "billing", "shop.order", 2)
+		end()
+	})
+}
+
+// seen keeps what an inbox is asked.
+type seen struct {
+	*desk
+	mu  sync.Mutex
+	all []bus.Identity
+}
+
+func (s *seen) RememberTx(ctx context.Context, tx *memory.Tx, consumer string, messages []bus.Identity) ([]bus.Memory, error) {
+	s.mu.Lock()
+	s.all = append(s.all, messages...)
+	s.mu.Unlock()
+	return s.desk.RememberTx(ctx, tx, consumer, messages)
+}
+
+// What a message is known by, and that only those which a route takes are remembered.
+func TestIdentities(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), &seen{desk: newDesk()}
+		foreign := bus.Message{Topic: "shop.order", Value: []byte("v")}
+		cloud := with(with(foreign, "ce_id", "1"), "ce_source", "/a")
+		own := with(foreign, "own", "yes")
+		publish(t, broker, noteAt(t, "1", 1, 7), messageAt(t, "other", "1", 1, 8), foreign, foreign,
+			cloud, cloud, with(with(foreign, "ce_id", "1"), "ce_source", "/b"), with(cloud, "ce_id", ""), own, own,
+			with(noteAt(t, "1", 2, 9), bus.HeaderID, event.ID{}.String()), with(noteAt(t, "1", 3, 10), bus.HeaderID, event.ID{}.String()))
+		id := event.ID{1, 2, 3}
+		c := bus.NewConsumer("billing", d.onMessages("m", func(m bus.Received) bool { return m.Topic == "shop.order" }))
+		end := run(t, c, d, broker.Source("shop.order", "shop.other"), bus.WithIdentity(func(m bus.Received) (event.ID, bool) {
+			return id, bus.HasHeader("own", "yes")(m)
+		}))
+		after(time.Minute)
+		var got []string
+		nth, first := map[event.ID]int{}, 0
+		for i, m := range d.all {
+			if m.Topic != "shop.order" || m.Held || m.Position == 0 && time.Since(m.Time) > time.Hour {
+				t.Errorf("%d is remembered as %+v", i, m)
+			}
+			if m.ID == id {
+				first = i
+			}
+			if _, ok := nth[m.ID]; !ok {
+				nth[m.ID] = i
+			}
+			got = append(got, fmt.Sprint(nth[m.ID], "@", int(m.Position)))
+		}
+		want := []string{"0@7", "1@0", "2@0", "3@0", "3@0", "5@0", "6@0", "7@0", "7@0", "9@9", "10@10"}
+		if diff := cmp.Diff(want, got); diff != "" || first != 8 || d.all[0].ID != (event.ID{1: 1, 15: 7}) {
+			t.Errorf("identities, each as the first with its id: %s", diff)
+		}
+		if got, want := d.all[3].ID.String(), "2516a948-83f7-5e0b-9be2-5685cf5a3109"; got != want {
+			t.Errorf("a CloudEvent is known by %s, want %s: it is stored", got, want)
+		}
+		end()
+	})
+}
+
+// A message known by a record is known by that of its incarnation of the topic.
+func TestRecordsOfATopicThatWasMadeAgainAreOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		c := bus.NewConsumer("billing", d.onMessages("m", bus.InTopic("legacy")))
+		for _, v := range []string{"a", "b"} {
+			publish(t, broker, bus.Message{Topic: "legacy", Value: []byte(v)})
+			end := run(t, c, d, broker.Source("legacy"))
+			after(time.Minute)
+			end()
+			broker.Delete("legacy")
+		}
+		d.want(t, "m:  a", "m:  b")
+	})
+}
+
+// P9: a consumer that was given events which the store has lost stops, as soon as the
+// relay has begun a new incarnation, and one that was not goes on in it.
+func TestConsumerThatWasGivenMoreStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first := eventstore.Lineage{{Incarnation: event.ID{1}}}
+		second := append(first, eventstore.Generation{Incarnation: event.ID{2}, Since: 2})
+		for name, taken := range map[string]int{"given what was lost": 3, "given less": 2} {
+			broker, d := memory.NewBroker(1), newDesk()
+			var given []bus.Message
+			for i := range taken {
+				given = append(given, noteAt(t, "1", i+1, i+1, first.String()))
+			}
+			garbage := bus.Message{Topic: "shop.order", Value: []byte("garbage")} // it has no history
+			publish(t, broker, append(given, garbage)...)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			ended := make(chan error, 1)
+			c := bus.NewConsumer("billing", d.onOrders())
+			go func() {
+				ended <- c.Run(ctx, d, broker.Source("shop.order"), silent, bus.WithForeign(bus.Ignore))
+			}()
+			after(time.Minute)
+			// Not even one that no route takes goes by unnoticed.
+			unknown := with(noteAt(t, "1", 3, 3, second.String()), bus.HeaderName, "payment.made")
+			publish(t, broker, garbage, unknown)
+			if name == "given less" {
+				publish(t, broker, noteAt(t, "1", 4, 4, second.String()))
+			}
+			err := <-ended
+			cancel()
+			if name == "given less" {
+				if err != nil {
+					t.Errorf("%s: Run = %v", name, err)
+				}
+				d.want(t, "order-1@1 {1}", "order-1@2 {2}", "order-1@4 {4}")
+				continue
+			}
+			want := "resume consumer/billing: part shop.order/0: the store was set back: at positions 3 to 3 it does not have what this reader was given: run annals doctor for the ways on"
+			var diverged *worker.DivergedError
+			if !errors.As(err, &diverged) || err.Error() != want {
+				t.Errorf("%s: Run = %v, want %s", name, err, want)
+			}
+			d.want(t, "order-1@1 {1}", "order-1@2 {2}", "order-1@3 {3}")
+		}
+	})
+}
+
+// A topic that has grown stops the consumer: the inbox tells repeats, but the order of a
+// key whose partition has changed would be lost.
+func TestConsumerStopsWhenPartitionsGrow(t *testing.T) {
+	t.Parallel()
+	broker, d := memory.NewBroker(1), newDesk()
+	publish(t, broker, noteAt(t, "1", 1, 1))
+	c := bus.NewConsumer("billing", d.onOrders())
+	source := &grown{Source: broker.Source("shop.order"), of: 1, messages: []bus.Message{noteAt(t, "1", 1, 1)}}
+	if err := c.Run(t.Context(), d, source, silent); err != nil {
+		t.Fatal(err)
+	}
+	source.of, source.first = 2, 1
+	err := c.Run(t.Context(), d, source, silent)
+	want := "advance consumer/billing: part shop.order/0 is one of 2, but the checkpoint was made with 1, so keys have moved: rebuild the read model; set a consumer with an inbox back with RewindParts"
+	var parts *worker.PartsError
+	if !errors.As(err, &parts) || err.Error() != want {
+		t.Errorf("Run = %v, want %s", err, want)
+	}
+	if err := worker.RewindParts(t.Context(), d, c.Name(), eventstore.Lineage{{Incarnation: event.ID{1}}}.String(), true); err != nil {
+		t.Fatal(err)
+	}
+	source.first, source.messages = 0, append(source.messages, noteAt(t, "1", 2, 2))
+	if err := c.Run(t.Context(), d, source, silent); err != nil {
+		t.Fatal(err)
+	}
+	d.want(t, "order-1@1 {1}", "order-1@2 {2}")
+}
+
+// grown is a source that delivers its messages once, from an offset on.
+type grown struct {
+	bus.Source
+	of       int
+	first    int64
+	messages []bus.Message
+}
+
+func (g *grown) Receive(ctx context.Context, to bus.Receiver) error {
+	if _, err := to.Begin(ctx, "shop.order/0"); err != nil {
+		return err
+	}
+	d := bus.Delivery{Part: "shop.order/0", Source: "x", Of: g.of, First: g.first, Next: g.first}
+	for _, m := range g.messages {
+		d.Messages = append(d.Messages, bus.Received{Message: m, Offset: d.Next})
+		d.Next++
+	}
+	return to.Deliver(ctx, d)
+}

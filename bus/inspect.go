@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/annals-go/annals/event"
+)
+
+// The headers of a message that a CloudEvent goes by, in Kafka's binary mode.
+const (
+	cloudID     = "ce_id"
+	cloudSource = "ce_source"
+	cloudType   = "ce_type"
+)
+
+// headerStream names the id of the stream where it is not the key of the message.
+const headerStream = "annals-stream"
+
+// headers is what the headers of a message say of it, as far as that is needed before it
+// is applied.
+type headers struct {
+	// isEvent: all that an event has and that is looked at here is there, and well-formed.
+	// Of a message that has not, EventOf is an error.
+	isEvent  bool
+	name     string         // of the event; "": there is none, or it is malformed
+	stream   event.Stream   // that the message says it is of; zero: it says none, or a malformed one
+	position event.Position // 0: it is no event
+	id       event.ID       // zero: there is none, or it is malformed
+	lineage  []byte
+
+	cloudID, cloudSource []byte
+}
+
+// inspect reads the headers in one pass.
+func inspect(m Message) headers {
+	var out headers
+	var id, name, category, stream, position []byte
+	for _, h := range m.Headers {
+		switch h.Key {
+		case HeaderID:
+			first(&id, h.Value)
+		case HeaderName:
+			first(&name, h.Value)
+		case HeaderCategory:
+			first(&category, h.Value)
+		case headerStream:
+			first(&stream, h.Value)
+		case HeaderPosition:
+			first(&position, h.Value)
+		case HeaderLineage:
+			first(&out.lineage, h.Value)
+		case cloudID:
+			first(&out.cloudID, h.Value)
+		case cloudSource:
+			first(&out.cloudSource, h.Value)
+		}
+	}
+	if stream == nil {
+		stream = m.Key
+	}
+	parsed, errID := uuid.ParseBytes(id)
+	out.id = parsed
+	if s := (event.Stream{Category: string(category), ID: string(stream)}); s.Validate() == nil {
+		out.stream = s
+	}
+	if s := string(name); event.ValidateName(s) == nil {
+		out.name = s
+	}
+	at, errAt := strconv.ParseInt(string(position), 10, 64)
+	if out.isEvent = errID == nil && errAt == nil && at > 0 && out.name != "" && out.stream.ID != ""; out.isEvent {
+		out.position = event.Position(at)
+	}
+	return out
+}
+
+// first keeps the first value of a header.
+func first(to *[]byte, v []byte) {
+	if *to == nil {
+		if v == nil {
+			v = []byte{}
+		}
+		*to = v
+	}
+}
+
+// space is the namespace of ids that are made of what a message has.
+var space = uuid.MustParse("8f1f9a9e-6d0c-5d0a-9c39-5f4b1f3a7a10")
+
+// identify returns what a message is known by: the id of an event, else the source and
+// id of a CloudEvent, else its place in the topic, so that then only the record itself
+// is a repeat of it.
+func (h headers) identify(d Delivery, offset int64) event.ID {
+	switch {
+	case h.id != event.ID{}:
+		return h.id
+	case len(h.cloudID) > 0 && len(h.cloudSource) > 0:
+		return uuid.NewSHA1(space, fmt.Appendf(nil, "cloudevent %q %q", h.cloudSource, h.cloudID))
+	}
+	return uuid.NewSHA1(space, fmt.Appendf(nil, "record %q %q %d", d.Source, d.Part, offset))
+}
+
+// keyed returns what a message has in common with those whose order matters, as a
+// stream: that of an event, also of a damaged one, so that what comes behind it in its
+// stream waits for it. Others have a namespace of their own, which no event can be in,
+// as a slash is in no category: the topic with the key of the record, or the part if it
+// has none.
+func (h headers) keyed(part string, m Message) event.Stream {
+	switch {
+	case h.stream.ID != "":
+		return h.stream
+	case len(m.Key) == 0:
+		return event.Stream{Category: foreignPrefix + part}
+	}
+	return event.Stream{Category: foreignPrefix + m.Topic, ID: shown(m.Key)}
+}
+
+const foreignPrefix = "foreign/"
+
+// keyOf is the key that a carrier is parked by.
+func keyOf(e event.Recorded) string {
+	if e.Stream.ID == "" {
+		return e.Stream.Category
+	}
+	return e.Stream.String()
+}
+
+// shown returns the key of a record as a text that every store can keep and index.
+func shown(key []byte) string {
+	const most = 192
+	s := string(key)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		s = strconv.Quote(s)
+	}
+	if len(s) > most {
+		s = fmt.Sprintf("sha256:%x", sha256.Sum256(key))
+	}
+	return s
+}

@@ -1,0 +1,84 @@
+//go:build unix
+
+package scenario_test
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/annals-go/annals/internal/oracle"
+)
+
+// cluster starts a Kafka cluster in the process of the test, which lives on.
+func cluster(t *testing.T, nodes int, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(nodes))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// Relays are killed, before they have stored what they published, behind that, and at any
+// moment; three or four are there at once, one of them is frozen for longer than its lease
+// again and again, and the leaders of partitions move. In the end the topics have what the
+// log has, in the order of each key, and nobody had to help.
+func TestFaultRelayKilled(t *testing.T) {
+	t.Parallel()
+	const nodes = 3
+	brokers := cluster(t, nodes)
+	m := newTeam(t, *timeFlag+time.Duration(*killsFlag)*2*time.Second, workerArgs{
+		Batch: 50, Lease: 500 * time.Millisecond, Relay: true, Brokers: brokers.ListenAddrs(),
+	})
+	childProgram(t) // before the time runs
+	stopFeeding := m.feed(3, 10*time.Millisecond, 0)
+	k := &killer{team: m, until: time.Now().Add(*timeFlag), least: *killsFlag, passed: map[string]int{"bus.relay.published": 0, "bus.relay.saved": 0}}
+	var killing, beside sync.WaitGroup
+	running, enough := context.WithCancel(m.ctx)
+	freezes, moves := 0, 0
+	beside.Go(func() { freezes = m.freezing(running, m.args) })
+	beside.Go(func() {
+		for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); moves++ {
+			_ = brokers.MoveTopicPartition(topics[r.IntN(len(topics))], r.Int32N(teamPartitions), r.Int32N(nodes))
+		}
+	})
+	seed := m.draw()
+	for i := range 3 {
+		killing.Go(func() { k.kill(random(seed, i)) })
+	}
+	killing.Wait()
+	enough()
+	beside.Wait()
+	stopFeeding()
+	healed := time.Now()
+	m.start("")
+	took, found := oracle.Progress(healed, healTime, drained(t, m.pool, healed)...)
+	m.found(found)
+	m.judgeRelay()
+	t.Logf("%d kills, %d of them at points: %v; %d freezes, %d moves; drained within %v", k.kills, k.points, k.passed, freezes, moves, took)
+}
+
+// freezing starts a process, freezes it for longer than its lease, lets it go on for a
+// while, and kills it, again and again.
+func (m *team) freezing(ctx context.Context, args workerArgs) (times int) {
+	for r := random(m.draw(), 0); ctx.Err() == nil; times++ {
+		p := m.startAs(args, "")
+		moment(ctx, r, 2*args.Lease)
+		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+			if err := p.Signal(s); err != nil {
+				m.Error(err)
+			}
+			<-time.After(args.Lease + time.Duration(r.Int64N(int64(args.Lease))))
+		}
+		if err := p.Kill(); err != nil {
+			m.Error(err)
+		}
+	}
+	return times
+}
