@@ -25,13 +25,6 @@ func setBack(t *testing.T, db *memory.DB, old worker.Checkpoint) {
 	ok(t, db.Save(t.Context(), "relay/main", worker.Term{}, worker.Write{Marks: now}))
 }
 
-func checkpoint(t *testing.T, db *memory.DB) worker.Checkpoint {
-	t.Helper()
-	c, err := db.Checkpoint(t.Context(), "relay/main")
-	ok(t, err)
-	return c
-}
-
 // One write that was lost is made again from the cursor. Of several it is the last alone,
 // so that what they stand for is published again, once.
 func TestLedgerOfAStoreThatHasLostWrites(t *testing.T) {

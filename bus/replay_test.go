@@ -28,7 +28,7 @@ func replay(t *testing.T, r *bus.Relay, q bus.Replay) bus.Replayed {
 	return done
 }
 
-// store is what a test replays from.
+// checkpoint returns that of the relay.
 func checkpoint(t *testing.T, db bus.Outbox) worker.Checkpoint {
 	t.Helper()
 	c, err := db.Checkpoint(t.Context(), "relay/main")
