@@ -74,19 +74,19 @@ func (c *Consumer[Tx]) Apply(ctx context.Context, tx Tx, messages ...Received) e
 }
 
 // apply calls the routes that take a message, and reports whether there were any.
-func (c *Consumer[Tx]) apply(ctx context.Context, tx Tx, a *arrived, about headers) (any bool, err error) {
+func (c *Consumer[Tx]) apply(ctx context.Context, tx Tx, a *arrived, about headers) (taken bool, err error) {
 	for _, route := range c.routes {
 		if !route.takes(a.Received, about.name) {
 			continue
 		}
-		if !any {
-			any, ctx = true, a.context(ctx, about)
+		if !taken {
+			taken, ctx = true, a.context(ctx, about)
 		}
 		if err := route.apply(ctx, tx, a); err != nil {
 			return true, err
 		}
 	}
-	return any, nil
+	return taken, nil
 }
 
 // consuming is one Run of a consumer.
@@ -172,8 +172,8 @@ func (r *consuming[Tx]) once(ctx context.Context, tx Tx, a *arrived, known Memor
 	}
 	return worker.Safely(func() error {
 		about := inspect(a.Message)
-		any, err := r.Consumer.apply(ctx, tx, a, about)
-		if err == nil && !any && r.refuses(about) {
+		taken, err := r.apply(ctx, tx, a, about)
+		if err == nil && !taken && r.refuses(about) {
 			_, err = a.event()
 			err = worker.Permanent(err)
 		}
@@ -195,7 +195,7 @@ func (r *consuming[Tx]) unpack(b worker.Batch) ([]arrived, []Identity, error) {
 					id = own
 				}
 			}
-			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: plain(all[i].Time), Held: b.Drain}
+			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: all[i].Time, Held: b.Drain}
 			return nil
 		})
 		if err != nil {

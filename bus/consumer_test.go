@@ -27,17 +27,11 @@ type (
 	noted struct{ N int }
 	// notedV1 is the shape of bytes already stored.
 	notedV1 int
-	other   interface{ isOther() }
-	done    struct{}
 )
 
 func (noted) isOrder() {}
-func (done) isOther()  {}
 
-var (
-	orderCodec = codec.JSON(codec.Types[order]{"order.noted": noted{}}, upcast.Step("order.noted", 1, func(n notedV1) noted { return noted{int(n)} }))
-	otherCodec = codec.JSON(codec.Types[other]{"other.done": done{}})
-)
+var orderCodec = codec.JSON(codec.Types[order]{"order.noted": noted{}}, upcast.Step("order.noted", 1, func(n notedV1) noted { return noted{int(n)} }))
 
 // desk is a store in which messages take effect, and what its handlers do with them.
 type desk struct {

@@ -31,8 +31,7 @@ type Identity struct {
 	// relay; 0: it has none.
 	Topic    string
 	Position event.Position
-	// Time is that of the record, of the years 1 to 9999. It counts only where there is no
-	// Position.
+	// Time is that of the record. It counts only where there is no Position.
 	Time time.Time
 	// Held: it was parked ever since it came, so that it has not taken effect unless it is
 	// remembered. It is New or Repeated, never Forgotten.

@@ -86,25 +86,31 @@ func (r parkedRecord) page(w io.Writer) error {
 	fmt.Fprintf(&b, "events, in order (%d)\n", r.Events)
 	for _, i := range r.Items {
 		fmt.Fprintf(&b, "  %d  %s\n", i.Seq, escape(i.text()))
+		if i.Message != nil {
+			i.Message.page(&b)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// itemRecord is one event that is held aside.
+// itemRecord is one event, or message, that is held aside.
 type itemRecord struct {
-	Seq     int64  `json:"seq"`
-	Stream  string `json:"stream,omitempty"`
-	Version int64  `json:"version,omitempty"`
-	Name    string `json:"name,omitempty"`
-	Bytes   int    `json:"bytes,omitempty"` // of one that is kept here
-	Gone    bool   `json:"gone,omitempty"`  // from the log
+	Seq     int64          `json:"seq"`
+	Stream  string         `json:"stream,omitempty"`
+	Version int64          `json:"version,omitempty"`
+	Name    string         `json:"name,omitempty"`
+	Bytes   int            `json:"bytes,omitempty"` // of one that is kept here
+	Gone    bool           `json:"gone,omitempty"`  // from the log
+	Message *messageRecord `json:"message,omitempty"`
 }
 
 func (i itemRecord) text() string {
 	switch {
 	case i.Gone:
 		return "(not in the log any more)"
+	case i.Message != nil:
+		return fmt.Sprintf("%s/%d  offset %d  %s", i.Message.Topic, i.Message.Partition, i.Message.Offset, orDash(i.Name))
 	case i.Stream == "":
 		return fmt.Sprintf("(%d bytes)", i.Bytes)
 	}
@@ -113,14 +119,18 @@ func (i itemRecord) text() string {
 
 // keptItem is an item whose bytes are kept; what they say is told if it can be read.
 func keptItem(i worker.Item) itemRecord {
-	r := itemRecord{Seq: i.Seq, Bytes: len(i.Data)}
+	r := itemRecord{Seq: i.Seq, Bytes: len(i.Data), Message: keptMessage(i)}
 	var e struct {
 		Category string `json:"category"`
 		StreamID string `json:"stream_id"`
 		Version  int64  `json:"version"`
 		Name     string `json:"name"`
 	}
-	if json.Unmarshal(i.Data, &e) == nil && e.Category != "" {
+	switch err := json.Unmarshal(i.Data, &e); {
+	case err != nil:
+	case r.Message != nil:
+		r.Name = e.Name
+	case e.Category != "":
 		r.Stream, r.Version, r.Name = event.Stream{Category: e.Category, ID: e.StreamID}.String(), e.Version, e.Name
 	}
 	return r

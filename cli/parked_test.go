@@ -1,11 +1,20 @@
 package cli_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/worker"
 )
@@ -200,5 +209,63 @@ func TestParkedRefuses(t *testing.T) {
 		{"audit", `parked audit: arguments: got 0, want one NAME, such as projection/totals`},
 	} {
 		check(t, run(t, "postgres://nowhere.invalid/x", append([]string{"parked"}, strings.Fields(c.args)...)), result{Code: 2, Stderr: "annals: " + c.want + "\n"})
+	}
+}
+
+// A message that a consumer has parked is shown as it came, and nothing of it reaches the
+// terminal but text.
+func TestParkedShowsMessages(t *testing.T) {
+	t.Parallel()
+	url, db := database(t)
+	broker := memory.NewBroker(1)
+	if err := broker.Create(t.Context(), bus.Contract{Topic: "shop.order"}); err != nil {
+		t.Fatal(err)
+	}
+	err := broker.Publish(t.Context(), []bus.Message{
+		{Topic: "shop.order", Key: []byte("k"), Value: []byte("{\"note\":\"" + hostile + "\"}"), Headers: []bus.Header{{Key: "from" + hostile, Value: []byte("legacy" + hostile)}, {Key: "empty"}}},
+		{Topic: "shop.order", Key: []byte("k"), Value: []byte{0xff, 0}, Headers: []bus.Header{{Key: bus.HeaderName, Value: []byte("order.placed")}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	refuse := bus.OnMessage(bus.InTopic("shop.order"), func(context.Context, pgx.Tx, bus.Received) error { return worker.Permanent(errors.New("refused")) })
+	parked := bus.WithHooks(worker.Hooks{Parked: func(worker.KeyParked) { cancel() }})
+	if err := bus.NewConsumer("billing", refuse).Run(ctx, db, broker.Source("shop.order"), bus.WithVersion("v1"), parked, bus.WithLogger(slog.New(slog.DiscardHandler))); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, url, []string{"parked", "show", "billing", "foreign/shop.order-k"})
+	times := regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`)
+	const want = `reader     consumer/billing
+part       shop.order/0
+key        foreign/shop.order-k
+state      waiting
+since      TIME
+attempts   1
+version    v1
+error      handle shop.order/0 offset 0: refused
+attempts, oldest first
+  TIME  v1  handle shop.order/0 offset 0: refused
+events, in order (2)
+  0  shop.order/0  offset 0  -
+     time    TIME
+     key     k
+     header  from\x1b[2Jred\u202e: legacy\x1b[2Jred\u202e
+     header  empty: 
+     value   {"note":"\x1b[2Jred\u202e"}
+  1  shop.order/0  offset 1  order.placed
+     time    TIME
+     key     k
+     header  annals-name: order.placed
+     value   (base64) /wA=
+`
+	if diff := cmp.Diff(want, times.ReplaceAllString(got.Stdout, "TIME")); diff != "" || got.Code != 0 {
+		t.Errorf("code %d: %s %s", got.Code, got.Stderr, diff)
+	}
+	got = run(t, url, []string{"parked", "show", "billing", "foreign/shop.order-k", "--output", "json"})
+	const item = `"message":{"topic":"shop.order","partition":0,"offset":1,"time":"TIME","key":{"text":"k"},"headers":[{"key":"annals-name","text":"order.placed"}],"value":{"base64":"/wA="}}}`
+	if text := times.ReplaceAllString(got.Stdout, "TIME"); !strings.Contains(text, item) || strings.ContainsAny(text, "\x1b\u202e") {
+		t.Errorf("%+v lacks %s, or is not escaped", got, item)
 	}
 }

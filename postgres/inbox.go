@@ -75,6 +75,7 @@ type inboxBatch struct {
 	topics    []string
 	positions []int64
 	times     []*time.Time // nil where there is a position
+	held      []bool
 	place     map[event.ID]int
 	isNew     []bool
 	floors    map[string]inboxFloor
@@ -103,6 +104,7 @@ func newInboxBatch(messages []bus.Identity) *inboxBatch {
 			at = &kept
 		}
 		b.ids = append(b.ids, pgtype.UUID{Bytes: m.ID, Valid: true})
+		b.held = append(b.held, m.Held)
 		b.topics, b.positions, b.times = append(b.topics, m.Topic), append(b.positions, position), append(b.times, at)
 	}
 	b.isNew = make([]bool, len(b.ids))
@@ -166,7 +168,7 @@ func (b *inboxBatch) result(messages []bus.Identity) ([]bus.Memory, pgtype.FlatA
 	for i, m := range messages {
 		at := b.place[m.ID]
 		switch {
-		case b.isNew[at] && b.forgotten(at):
+		case b.isNew[at] && !b.held[at] && b.forgotten(at):
 			out[i] = bus.Forgotten
 			if !said[at] {
 				back = append(back, b.ids[at])

@@ -78,9 +78,10 @@ var ErrUnsettled = errors.New("the source was made again, and messages of the on
 // settleFirst tries what is parked, and waits for it: with another source the offsets
 // begin anew, and so does what orders the parked ones.
 func (s *sink) settleFirst(ctx context.Context, seg *segment) error {
-	for again := true; again; {
+	paid := seg.pauses > 0 // the pause before this try has paid for it: see stand
+	for again := true; again; paid = false {
 		var err error
-		if again, err = seg.drainDue(ctx); err != nil {
+		if again, err = seg.drainNext(ctx, paid); err != nil {
 			return err
 		}
 	}

@@ -60,11 +60,16 @@ func (s *segment) nextDue() (first time.Time, ok bool) {
 // use, and half of it while the reader keeps up with the log: or a key to which much
 // is added would stay parked.
 func (s *segment) drainDue(ctx context.Context) (bool, error) {
-	now := time.Now()
-	if now.Before(s.fair) || now.Before(s.spent) {
+	if now := time.Now(); now.Before(s.fair) || now.Before(s.spent) {
 		return false, nil
 	}
-	due := ""
+	return s.drainNext(ctx, false)
+}
+
+// drainNext is drainDue for when nothing else is to be done. Paid says that this retry is
+// out of the budget already.
+func (s *segment) drainNext(ctx context.Context, paid bool) (bool, error) {
+	now, due := time.Now(), ""
 	var first *held
 	for key, h := range s.held {
 		if h.state == Retrying && !h.next.After(now) && (first == nil || h.next.Before(first.next) || h.next.Equal(first.next) && key < due) {
@@ -74,9 +79,11 @@ func (s *segment) drainDue(ctx context.Context) (bool, error) {
 	if first == nil {
 		return false, nil
 	}
-	if wait := s.budgeted(); wait > 0 {
-		s.spent = now.Add(wait + s.Retry.Wait(1))
-		return false, nil
+	if !paid {
+		if wait := s.budgeted(); wait > 0 {
+			s.spent = now.Add(wait + s.Retry.Wait(1))
+			return false, nil
+		}
 	}
 	err := s.drain(ctx, Key{s.part, due}, first)
 	others := time.Duration(9)

@@ -61,8 +61,9 @@ type Reader struct {
 	// Which event has failed it says with an *EventError.
 	Apply func(ctx context.Context, b Batch) error
 	// Waiting is told of an event before it, and with it its key, is parked as Waiting,
-	// each time that happens: for a copy elsewhere, at least once. After an error nothing
-	// is parked, and it is tried again. May be nil.
+	// each time that happens: for a copy elsewhere, at least once, and also of one that is
+	// not parked after all, because too many others fail. After an error nothing is parked,
+	// and it is tried again. May be nil.
 	Waiting func(ctx context.Context, p Parked, e event.Recorded) error
 
 	Batch int // the most events of one; 0: DefaultBatch

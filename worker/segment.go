@@ -38,6 +38,7 @@ type segment struct {
 	tally   tally             // how many keys fail
 	applied int               // events that took effect, to tell whether the fault is a key's
 	trying  map[string]Parked // what was known of keys before this term began an attempt
+	told    map[string]int64  // keys, and the seq at which Reader.Waiting was told that they are to wait, in this take and those that it repeats
 	pauses  int               // in a row
 	failing bool              // it is paused because most keys fail
 	paused  time.Time         // since when
@@ -54,7 +55,7 @@ const grace = 15 * time.Second
 
 func (w *run) segment(term Term, part string, trusted *atomic.Int64) *segment {
 	number := max(0, slices.Index(SegmentNames(w.Segments), part))
-	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}}
+	return &segment{run: w, term: term, part: part, number: number, trusted: trusted, most: w.Batch, size: w.Batch, trying: map[string]Parked{}, told: map[string]int64{}}
 }
 
 // hangs reports whether the batch in flight is long overdue.

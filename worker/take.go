@@ -80,6 +80,7 @@ func (s *segment) take(ctx context.Context, in *intake) error {
 			return err
 		}
 	}
+	clear(s.told)
 	return nil
 }
 
@@ -201,9 +202,13 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 		return -1, errMostFail
 	}
 	for i, p := range b.Write.Park {
+		if at, told := s.told[p.Key.Key]; told && at == p.First {
+			continue
+		}
 		if err := s.waiting(ctx, p, in.page.Events[first[i]]); err != nil {
 			return -1, err
 		}
+		s.told[p.Key.Key] = p.First
 	}
 	if err := s.apply(ctx, b); err != nil {
 		if len(index) == 0 && !halts(err) {

@@ -51,6 +51,7 @@ func RunInbox[Tx any](t *testing.T, open func(t *testing.T) InboxTarget[Tx]) {
 		"what is forgotten is at most what was asked for": forgetsAtMost[Tx],
 		"what is remembered in a transaction is repeated": repeatedWithin[Tx],
 		"what may have been forgotten is not remembered":  notRemembered[Tx],
+		"P6 what was parked meanwhile is not forgotten":   heldIsNotForgotten[Tx],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -567,4 +568,18 @@ func inboxEnded[Tx any](t *testing.T, target InboxTarget[Tx]) {
 		t.Errorf("Forget = %d, %v, want that of the context", n, err)
 	}
 	want(t, target, all, bus.Repeated, bus.New)
+}
+
+func heldIsNotForgotten[Tx any](t *testing.T, target InboxTarget[Tx]) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	want(t, target, []bus.Identity{at(9), timed(noon)}, bus.New)
+	forgetAll(t, target, 2)
+	m, late, new := at(5), timed(noon.Add(-time.Hour)), at(10)
+	m.Held, late.Held, new.Held = true, true, true
+	want(t, target, []bus.Identity{m, late, m, new}, bus.New, bus.New, bus.Repeated, bus.New)
+	want(t, target, []bus.Identity{m, late, new}, bus.Repeated)
+	m.Held, late.Held = false, false
+	want(t, target, []bus.Identity{m, late}, bus.Repeated)
+	forgetAll(t, target, 3)
+	want(t, target, []bus.Identity{m, late}, bus.Forgotten)
 }
