@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,7 +24,7 @@ func newMember(t *testing.T) *member {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond), kgo.MetadataMaxAge(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +125,23 @@ func TestChangedTopics(t *testing.T) {
 	var parts *worker.PartsError
 	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
 		t.Errorf("got %v, want a *PartsError", err)
+	}
+}
+
+// A member notices that a topic has grown, whoever is given what is new.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	topics, _, err := describe(t.Context(), m.client, m.topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := m.assign("t")
+	p.id, p.of = topics["t"].id, 3
+	m.watch() // returns, because it has stopped the member
+	var parts *worker.PartsError
+	if err := context.Cause(m.ctx); !errors.As(err, &parts) || parts.Was != 3 || parts.Is != 1 {
+		t.Errorf("got %v, want a *PartsError from 3 to 1", err)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
+	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/worker"
 )
 
 func openTopic(t *testing.T, partitions int) ([]string, *kgo.Client) {
@@ -320,5 +322,29 @@ func TestStaticMember(t *testing.T) {
 		put(t, client, topic, 30*i, 30*(i+1))
 		s.await(ctx, 30*(i+1))
 		one.stop(t)
+	}
+}
+
+// Garbage of other producers is passed over, if so told, and never taken for an event.
+func TestForeignRecordsAreIgnored(t *testing.T) {
+	t.Parallel()
+	seeds, client := openTopic(t, 1)
+	put(t, client, topic, 0, 5)
+	publish(t, client, recorded(1))
+	put(t, client, topic, 5, 10)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	var got []event.Position
+	err := kafka.NewConsumer("totals", []string{topic}, kgo.SeedBrokers(seeds...), kafka.WithForeign(bus.Ignore)).Consume(ctx, &sink{deliver: func(d worker.Delivery) error {
+		for _, e := range d.Events {
+			got = append(got, e.Position)
+		}
+		if d.Next == 11 {
+			cancel()
+		}
+		return nil
+	}})
+	if err != nil || len(got) != 1 || got[0] != 1 {
+		t.Errorf("Consume = %v, and delivered %v, want position 1", err, got)
 	}
 }
