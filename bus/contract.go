@@ -68,7 +68,7 @@ type Agreed struct {
 	Contract
 	// ID is that of the topic's incarnation, and Partitions of the Contract what it has.
 	ID string
-	// Since is when it was agreed on; a store fills it in.
+	// Since is when it was stored; a store fills it in.
 	Since time.Time
 	// Decision is what is to be done about a topic that is another one by now, and By who
 	// has decided it.

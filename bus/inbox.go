@@ -14,12 +14,19 @@ import (
 type InboxStore[Tx any] interface {
 	worker.Store[Tx]
 	// RememberTx remembers messages for a consumer in the caller's transaction, which is
-	// that of an Advance of the consumer, and says of each what was known of it before.
-	// One that is given twice is New and then Repeated. Only what is New is remembered.
+	// that of an Advance of the consumer, and says of each what was known of it before,
+	// in the order given. One that is given twice is New and then Repeated. Only what is
+	// New is remembered. Only the ID tells messages apart.
+	//
+	// While another transaction remembers one of them it waits for the end of that one;
+	// then the message is Repeated, or New if that one was rolled back. It is right however
+	// a Forget comes in between: what has taken effect is never New. Call it once in a
+	// transaction: two that call it more often may wait for each other, and then one fails.
 	RememberTx(ctx context.Context, tx Tx, consumer string, messages []Identity) ([]Memory, error)
 	// Forget forgets at most limit of what a consumer remembered before a time, oldest
-	// first, and returns how many. What may have been forgotten is known for ever: see
-	// Forgotten.
+	// first by the clock of the store, and returns how many, also with an error. What may
+	// have been forgotten is known for ever: see Forgotten. It waits for no transaction
+	// that remembers.
 	Forget(ctx context.Context, consumer string, before time.Time, limit int) (int, error)
 }
 
