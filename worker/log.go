@@ -56,7 +56,7 @@ func (s *segment) step(ctx context.Context) (idle bool, err error) {
 	}
 	reading, cancel := context.WithTimeout(ctx, s.Timeout) // the drain had its own
 	defer cancel()
-	page, err := s.pages.read(reading, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
+	page, err := s.pages.read(reading, ctx, s.Timeout, eventstore.LogQuery{After: s.from, Limit: s.most, Server: s.mark.Server})
 	if err != nil {
 		return false, err
 	}

@@ -62,6 +62,7 @@ func (w *run) all(ctx context.Context) (err error) {
 	w.Health.began(w.Name)
 	defer func() { w.Health.ended(err) }()
 	inner, cancel := context.WithCancelCause(ctx)
+	defer w.pages.end()
 	defer cancel(nil)
 	if listener, ok := w.Log.(eventstore.Listener); ok && w.to == nil {
 		var listening sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -147,6 +148,12 @@ func (w *simWorker) blockLocked(ctx context.Context, a *simActor, until time.Tim
 // ReadLog implements eventstore.Log.
 func (s simStore) ReadLog(ctx context.Context, q eventstore.LogQuery) (page eventstore.Page, err error) {
 	page = eventstore.Page{After: q.After, Next: q.After}
+	if _, ahead := pprof.Label(ctx, "read"); ahead { // it begins in the moment of a segment
+		s.mu.Lock()
+		d := s.actorLocked(ctx).moment(time.Now())
+		s.mu.Unlock()
+		time.Sleep(d) //nolint:forbidigo // the clock is that of the bubble
+	}
 	err = s.call(ctx, "ReadLog", func(ctx context.Context) (err error) {
 		page, err = s.db.ReadLog(ctx, q)
 		return err

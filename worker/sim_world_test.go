@@ -207,12 +207,18 @@ type simWorker struct {
 	frozen time.Time // until when it stands still
 }
 
-// actorLocked returns who calls: a segment, by the label of its goroutine, or the crew.
+// aheadOf is the actor of a slot that reads ahead for its segments.
+const aheadOf = 15
+
+// actorLocked returns who calls: a segment, or what reads ahead for them, by the label of
+// its goroutine, or the crew.
 func (w *simWorker) actorLocked(ctx context.Context) *simActor {
 	id := actorOperator
 	if w.slot >= 0 {
 		id = actorSlots + w.slot*16
-		if part, ok := pprof.Label(ctx, "segment"); ok {
+		if _, ok := pprof.Label(ctx, "read"); ok {
+			id += aheadOf
+		} else if part, ok := pprof.Label(ctx, "segment"); ok {
 			id += 1 + segmentNumber(part)
 		}
 	}

@@ -13,17 +13,17 @@ type clock struct{ start time.Time }
 
 func (c clock) now() time.Duration { return time.Since(c.start) }
 
-const stampFrame = `{"at":%020d,"text":"%0*d"}`
+const stampFrame = `{"at":"%020d","text":"%0*d"}`
 
 // stamp returns a payload that carries the time.
 func (c clock) stamp() []byte {
-	const rest = payloadBytes - len(`{"at":,"text":""}`) - 20
+	const rest = payloadBytes - len(`{"at":"","text":""}`) - 20
 	return fmt.Appendf(make([]byte, 0, payloadBytes), stampFrame, c.now(), rest, 0)
 }
 
 // read returns the time that the payload carries.
 func (c clock) read(payload []byte) time.Duration {
-	const begin = len(`{"at":`)
+	const begin = len(`{"at":"`)
 	n, err := strconv.ParseInt(string(payload[begin:begin+20]), 10, 64)
 	if err != nil {
 		panic("bench: a payload without a time: " + err.Error()) // nobody else writes there

@@ -21,9 +21,8 @@ import (
 	"github.com/annals-go/annals/postgres"
 )
 
-// relayPage is the batch of a relay by default, and what is read and produced at once
-// by hand.
-const relayPage = 1000
+// relayPage is the batch of a relay by default, and how much is read at once by hand.
+const relayPage = 5000
 
 // relay measures a relay that publishes the log from its beginning to its end to a new
 // topic, again and again, beside the slower one of two loops: one that reads the log, and
@@ -87,7 +86,7 @@ func (r *relayed) open(ctx context.Context) (err error) {
 	if r.client, err = kafka.NewClient(seeds); err != nil {
 		return err
 	}
-	if r.plain, err = kgo.NewClient(seeds, kgo.MaxBufferedRecords(relayPage*10)); err != nil {
+	if r.plain, err = kgo.NewClient(seeds); err != nil {
 		return err
 	}
 	r.admin = kadm.NewClient(r.plain)
