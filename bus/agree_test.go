@@ -109,7 +109,7 @@ func TestRelayMakesAndAgreesOnNewTopics(t *testing.T) {
 	t.Parallel()
 	db, broker := clocked(), newTurning()
 	order := bus.Contract{Topic: annalsOrder, Partitions: 3, Retention: time.Hour, Config: map[string]string{"a": "b"}, Owner: "orders", Description: "all of them"}
-	opts := []bus.Option{silent, bus.WithTopics(order), bus.WithOtherTopics(bus.Contract{Partitions: 2, Owner: "others"})}
+	opts := []bus.RelayOption{silent, bus.WithTopics(order), bus.WithOtherTopics(bus.Contract{Partitions: 2, Owner: "others"})}
 	appendNotes(t, db, "order-1", 2)
 	appendNotes(t, db, "return-1", 1)
 	drain(t, bus.NewRelay(db, broker, opts...))
@@ -232,7 +232,7 @@ func TestRelayStopsAtATopicThatHasChanged(t *testing.T) {
 			if c.gone {
 				broker.change = func(have map[string]bus.Topic) { delete(have, annalsOrder) }
 			}
-			opts := []bus.Option{silent}
+			opts := []bus.RelayOption{silent}
 			if c.option != nil {
 				opts = append(opts, c.option)
 			}

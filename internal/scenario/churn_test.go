@@ -47,7 +47,7 @@ func TestFaultRebalanceChurn(t *testing.T) {
 		beside.Go(func() { m.freezing(running, relays) }) // so that there are repeats
 	}
 	beside.Go(func() {
-		for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); {
+		for r := random(m.draw(), 0); moment(running, r, 2*time.Second); {
 			m.append(m.any(), doDwell, 0) // so that members end in the middle of something
 		}
 	})
