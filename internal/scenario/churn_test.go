@@ -42,10 +42,15 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	relays := m.args
 	relays.Consume, relays.Relay = false, true
 	running, enough := context.WithCancel(m.ctx)
-	var freezing sync.WaitGroup
+	var beside sync.WaitGroup
 	for range 2 {
-		freezing.Go(func() { m.freezing(running, relays) }) // so that there are repeats
+		beside.Go(func() { m.freezing(running, relays) }) // so that there are repeats
 	}
+	beside.Go(func() {
+		for r := random(m.draw(), 0); moment(running, r, 2*time.Second); {
+			m.append(m.any(), doDwell, 0) // so that members end in the middle of something
+		}
+	})
 	stopFeeding := m.feed(3, 15*time.Millisecond, 10)
 	g := &group{team: m, random: random(m.draw(), 0), did: map[string]int{}}
 	g.join()
@@ -62,7 +67,7 @@ func TestFaultRebalanceChurn(t *testing.T) {
 		moment(m.ctx, g.random, 2*session/3)
 	}
 	enough()
-	freezing.Wait()
+	beside.Wait()
 	stopFeeding()
 	healed := time.Now()
 	relay := m.startAs(relays, "")
