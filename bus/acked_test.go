@@ -99,9 +99,11 @@ func (b *scripted) Publish(ctx context.Context, ms []bus.Message) error {
 	acked := map[string]int{}
 	for i, m := range ms {
 		key := string(m.Key)
-		own := key == string(ms[at].Key)
-		switch {
-		case own && i > at, own && i < at && !b.own, own && i == at && !(b.sent && b.own), !own && (b.others == 0 || b.others == 1 && i > at):
+		delivered := b.others == 2 || b.others == 1 && i < at
+		if key == string(ms[at].Key) {
+			delivered = b.own && (i < at || b.sent && i == at)
+		}
+		if !delivered {
 			continue
 		}
 		if err := b.Broker.Publish(ctx, []bus.Message{m}); err != nil {
