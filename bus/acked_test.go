@@ -238,6 +238,37 @@ func TestRelayBelievesOnlyTheFirstOfAKey(t *testing.T) {
 	wantPositions(t, broker.Broker, annalsOrder, 1, 2, 3, 4)
 }
 
+// replacing acknowledges the first message of its first call, and then the topic is replaced.
+type replacing struct {
+	*turning
+	then func()
+}
+
+func (r *replacing) Publish(ctx context.Context, ms []bus.Message) error {
+	if r.then == nil {
+		return r.turning.Publish(ctx, ms)
+	}
+	if err := r.turning.Publish(ctx, ms[:1]); err != nil {
+		return err
+	}
+	r.then()
+	r.then = nil
+	return &bus.PublishError{Acked: []bool{true, false}, Index: -1, Err: errBroker}
+}
+
+// What was acknowledged before a pause is sent again: by then the topic may be another one.
+func TestAcknowledgementsEndWithAPause(t *testing.T) {
+	t.Parallel()
+	db, broker := memory.New(), newTurning()
+	appendNotes(t, db, "order-1", 2)
+	relay := bus.NewRelay(db, &replacing{broker, func() {
+		broker.again()
+		decide(t, db, bus.Refill)
+	}}, silent, bus.WithRetry(worker.Retry{Base: 1}))
+	drain(t, relay)
+	wantPositions(t, broker.Broker, annalsOrder, 1, 2)
+}
+
 // sizes notes how many messages each Publish has.
 type sizes struct {
 	*memory.Broker
