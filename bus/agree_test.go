@@ -22,7 +22,6 @@ type turning struct {
 	*memory.Broker
 	change func(map[string]bus.Topic)
 	made   []bus.Contract
-	pins   []string
 	called []string // Pin and Publish, in their order
 }
 

@@ -82,7 +82,7 @@ func (r *Relay) reader() worker.Reader {
 
 // relayRun is one Run. The checkpoint has a part for the log as a whole, "",
 // and one for each pair of category and topic, so that a pair that is new or
-// whose topic was made again is filled by itself. A category of which events
+// whose topic is to be filled again is filled by itself. A category of which events
 // were held back has a pair without a topic. With a ledger there is ledgerPart, too.
 type relayRun struct {
 	*Relay
