@@ -186,7 +186,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 		}
 	}
 	if len(messages) > 0 {
-		if err := r.send(ctx, b.Term, messages, w); err != nil && !(sabotage.SkipRefused && worker.IsPermanent(err)) {
+		if err := r.send(ctx, b.Term, messages, w); err != nil && (!sabotage.SkipRefused || !worker.IsPermanent(err)) {
 			return r.refused(b, messages, index, err)
 		}
 	}
