@@ -4,9 +4,12 @@ package scenario_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,7 +34,7 @@ func groups() kfake.Opt {
 }
 
 // Members of a consumer group come and go, between one and five of them: they leave, are
-// killed, or are frozen for longer than their session. Coordinators of the group and
+// killed at any moment or at a crash point, or are frozen for longer than their session. Coordinators of the group and
 // leaders of partitions move. Each event has one effect, in the order of its stream, and
 // in the end all have been consumed, and nobody had to help.
 func TestFaultRebalanceChurn(t *testing.T) {
@@ -39,6 +42,7 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	const nodes = 3
 	brokers := cluster(t, nodes, groups())
 	m := newTeam(t, *timeFlag*2, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: brokers.ListenAddrs()})
+	childProgram(t) // before the time runs
 	relays := m.args
 	relays.Consume, relays.Relay = false, true
 	running, enough := context.WithCancel(m.ctx)
@@ -51,9 +55,14 @@ func TestFaultRebalanceChurn(t *testing.T) {
 			m.append(m.any(), doDwell, 0) // so that members end in the middle of something
 		}
 	})
-	stopFeeding := m.feed(3, 15*time.Millisecond, 10)
+	stopFeeding := m.feed(3, 15*time.Millisecond, 3)
 	g := &group{team: m, random: random(m.draw(), 0), did: map[string]int{}}
-	g.join()
+	for _, p := range crashPoints(t) {
+		if strings.HasPrefix(p, "bus.consumer.") {
+			g.points = append(g.points, p)
+		}
+	}
+	g.join("")
 	for until := time.Now().Add(2 * *timeFlag); time.Now().Before(until) && m.ctx.Err() == nil; {
 		g.change()
 		switch g.random.IntN(3) {
@@ -72,6 +81,7 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	healed := time.Now()
 	relay := m.startAs(relays, "")
 	g.wake(0)
+	g.join("") // the others may end at a point yet
 	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
 	g.leave()
@@ -85,7 +95,7 @@ func TestFaultRebalanceChurn(t *testing.T) {
 // quit ends a process that is ready as its supervisor would.
 func quit(t *testing.T, p *member) {
 	t.Helper()
-	if err := p.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Error(err)
 	}
 	select {
@@ -104,6 +114,7 @@ type group struct {
 	random  *rand.Rand
 	members []*member
 	frozen  []frozen
+	points  []string // at which a member may end
 	did     map[string]int
 }
 
@@ -112,8 +123,10 @@ type frozen struct {
 	until time.Time
 }
 
-func (g *group) join() {
-	p := g.start("")
+// join starts a member, which ends at a crash point if one is given.
+func (g *group) join(crash string) {
+	g.Helper()
+	p := g.start(crash)
 	if !p.wait("ready", nil) {
 		g.Fatal("a member does not begin")
 	}
@@ -136,29 +149,43 @@ func (g *group) wake(mayStay int) {
 		if mayStay > 0 && time.Now().Before(f.until) {
 			return false
 		}
-		if err := f.Signal(syscall.SIGCONT); err != nil {
-			g.Error(err)
-		}
+		g.signal(f.member, syscall.SIGCONT)
 		g.members = append(g.members, f.member)
 		return true
 	})
+}
+
+// signal sends a signal to a member, which may have ended at a point.
+func (g *group) signal(p *member, s syscall.Signal) {
+	g.Helper()
+	if err := p.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		g.Error(err)
+	}
 }
 
 // change has one member come, leave, die or freeze. There are one to five.
 func (g *group) change() {
 	g.Helper()
 	g.wake(1)
-	for _, p := range g.members {
+	g.members = slices.DeleteFunc(g.members, func(p *member) bool {
 		select {
 		case err := <-p.ended:
-			p.ended <- err
-			g.Fatalf("a member has ended by itself: %v", err)
+			if err != nil {
+				g.Fatalf("a member has ended by itself: %v", err)
+			}
+			g.did["ended at a point"]++
+			return true
 		default:
+			return false
 		}
-	}
+	})
 	switch n := len(g.members); {
 	case n == 0 || n+len(g.frozen) < 5 && g.random.IntN(2) == 0:
-		g.join()
+		point := ""
+		if g.random.IntN(2) == 0 {
+			point = fmt.Sprint(g.points[g.random.IntN(len(g.points))], ":", 1+g.random.IntN(60))
+		}
+		g.join(point)
 	case g.random.IntN(3) == 0:
 		quit(g.T, g.take())
 		g.did["left"]++
@@ -169,14 +196,12 @@ func (g *group) change() {
 		g.did["killed"]++
 	default:
 		p := g.take()
-		if err := p.Signal(syscall.SIGSTOP); err != nil {
-			g.Error(err)
-		}
+		g.signal(p, syscall.SIGSTOP)
 		g.frozen = append(g.frozen, frozen{p, time.Now().Add(session + time.Duration(g.random.Int64N(int64(session))))})
 		g.did["frozen"]++
 	}
 	if len(g.members) == 0 {
-		g.join()
+		g.join("")
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package scenario holds the fault tests of the event store on Postgres: each
-// lets writers and readers loose, injects faults, and lets package oracle judge
-// the history.
+// Package scenario holds the fault tests of the event store on Postgres, and of the bus
+// on Kafka: each lets writers and readers loose, injects faults, and lets package oracle
+// judge the history. The Kafka is franz-go's in-process one: it has no replicas, so
+// nothing here says what becomes of them.
 //
 // # Usage
 //
@@ -12,6 +13,9 @@
 // TestFaultAmbiguousCommit makes 2000 appends for each eight seconds of that, and
 // takes about half a minute for them. Its disk fails only where strace is
 // installed and may trace.
+//
+// TestFaultRelayErrors takes every error that the client knows from a minute on, and those
+// of a produce request before. TestFaultKcat needs kcat, which make fault installs.
 //
 // TestFaultWorkersKilled kills about one process a second, and at least as many as
 // -scenario.kills says, such as 500. TestFaultLongOutage needs no time but that of the

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
@@ -168,7 +167,7 @@ func TestFaultKcat(t *testing.T) {
 // are kept as they are.
 func consumeForeign(t *testing.T, ctx context.Context, b *broker.Broker, db *postgres.DB, keys int) {
 	t.Helper()
-	c := bus.NewConsumer("tallies", bus.On(workCodec, func(ctx context.Context, tx pgx.Tx, e event.Of[workEvent]) error { return tally1(ctx, tx, e) }))
+	c := bus.NewConsumer("tallies", bus.On(workCodec, tally1))
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {

@@ -81,7 +81,7 @@ var errCut = errors.New("the connection ends")
 // another client.
 func befall(c *kfake.Cluster, other *kgo.Client, m mishap, at int64) *atomic.Int64 {
 	var requests atomic.Int64
-	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // the order of kfake
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		if requests.Add(1) != at {
 			return nil, nil, false
 		}

@@ -374,10 +374,10 @@ func (m *team) published() []oracle.Message {
 	return out
 }
 
-// workerPoints are the crash points that workers pass.
+// workerPoints are the crash points that workers pass, but for consumers.
 func workerPoints(t *testing.T) []string {
 	t.Helper()
 	return slices.DeleteFunc(crashPoints(t), func(name string) bool {
-		return strings.HasPrefix(name, "postgres.") && !strings.HasPrefix(name, "postgres.advance.")
+		return strings.HasPrefix(name, "bus.consumer.") || strings.HasPrefix(name, "postgres.") && !strings.HasPrefix(name, "postgres.advance.")
 	})
 }
