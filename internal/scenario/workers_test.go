@@ -12,12 +12,12 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/codec"
@@ -145,11 +145,11 @@ func workersAsChild(ctx context.Context, to *oracle.Recorder, text json.RawMessa
 	return w.work(ctx, pool)
 }
 
+// work returns when ctx has ended, or with the first error of any of them.
 func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
-	var wg sync.WaitGroup
-	var working, relaying, consuming error
+	group, ctx := errgroup.WithContext(ctx)
 	if w.Projection {
-		wg.Go(func() { working = w.projection().Run(ctx, w.db, w.options()...) })
+		group.Go(func() error { return w.projection().Run(ctx, w.db, w.options()...) })
 	}
 	if w.Relay {
 		to, done, err := w.publisher(pool)
@@ -157,15 +157,16 @@ func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 			return err
 		}
 		defer done()
-		relay := bus.NewRelay(w.db, to, bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease),
-			bus.WithHooks(w.hooks()), bus.WithLogger(silent), bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}), w.timeout())
-		wg.Go(func() { relaying = relay.Run(ctx) })
+		opts := []bus.RelayOption{bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease), bus.WithHooks(w.hooks()), bus.WithLogger(silent), w.timeout()}
+		if len(w.Brokers) > 0 {
+			opts = append(opts, bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}))
+		}
+		group.Go(func() error { return bus.NewRelay(w.db, to, opts...).Run(ctx) })
 	}
 	if w.Consume {
-		wg.Go(func() { consuming = w.consume(ctx) })
+		group.Go(func() error { return w.consume(ctx) })
 	}
-	wg.Wait()
-	return errors.Join(working, relaying, consuming)
+	return group.Wait()
 }
 
 func (w *workers) hooks() worker.Hooks {
