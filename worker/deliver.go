@@ -66,6 +66,9 @@ func (s *sink) deliver(ctx context.Context, seg *segment, d Delivery) error {
 		return err
 	}
 	if len(in.page.Events) == 0 { // repeats only
+		if err := ctx.Err(); err != nil {
+			return err // the part is another's by now, and nothing was begun that has to end
+		}
 		if err := seg.save(ctx, Write{Marks: Checkpoint{d.Part: in.mark(seg.mark, in, 0, 0)}}); err != nil {
 			return err
 		}

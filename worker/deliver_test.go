@@ -125,3 +125,35 @@ func TestDeliveryEndsBehindABatchThatFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A delivery of repeats only, of a part that was taken away by then, moves no mark: the
+// part is another's.
+func TestDeliveryOfNothingEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	g := &target{db: filled(t, 3)}
+	source := sourceFunc(func(ctx context.Context, to worker.Sink) error {
+		if _, err := to.Begin(ctx, "t/0"); err != nil {
+			return err
+		}
+		moved, take := context.WithCancel(ctx)
+		take()
+		d := worker.Delivery{Part: "t/0", Source: "x", Of: 1, Next: 3}
+		if err := to.Deliver(moved, d); !errors.Is(err, context.Canceled) {
+			t.Errorf("Deliver = %v, want %v", err, context.Canceled)
+		}
+		if c, err := to.Begin(ctx, "t/0"); err != nil || c["t/0"].Offset != 0 {
+			t.Errorf("Begin = %+v, %v, want no offset", c["t/0"], err)
+		}
+		if err := to.Deliver(ctx, d); err != nil {
+			return err
+		}
+		c, err := to.Begin(ctx, "t/0")
+		if c["t/0"].Offset != 3 {
+			t.Errorf("the mark is %+v, want offset 3", c["t/0"])
+		}
+		return err
+	})
+	if err := g.reader().Consume(t.Context(), source); err != nil {
+		t.Error(err)
+	}
+}

@@ -106,7 +106,11 @@ func (p *part) run() {
 		if turn.begin(p.ctx) != nil {
 			continue // it was taken away
 		}
-		d := p.take()
+		d, ok := p.take()
+		if !ok {
+			turn.end()
+			continue
+		}
 		err := worker.Guard(func() error { return p.to.Deliver(worker.WithIdle(p.ctx, turn.idle(p.ctx)), d) })
 		turn.end()
 		switch {
@@ -133,12 +137,18 @@ func (p *part) goesOn() bool {
 	return false
 }
 
-// take takes all that is queued, and has more of the partition fetched.
-func (p *part) take() bus.Delivery {
+// take takes all that is queued, and has more of the partition fetched; nothing if the
+// partition was taken away meanwhile, and with it what was queued.
+func (p *part) take() (d bus.Delivery, ok bool) {
 	p.mu.Lock()
-	records, d := p.queue, bus.Delivery{Part: p.name, Source: p.id, Of: p.of, First: p.next, Next: p.fetched}
+	if p.ctx.Err() != nil {
+		p.mu.Unlock()
+		return d, false
+	}
+	records := p.queue
+	d = bus.Delivery{Part: p.name, Source: p.id, Of: p.of, First: p.next, Next: p.fetched}
 	p.queue, p.bytes = nil, 0
-	if p.paused && p.err == nil && p.parts[p.name] == p { // else the pause is another's
+	if p.paused && p.err == nil {
 		p.paused = false
 		p.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.partition}})
 	}
@@ -147,7 +157,7 @@ func (p *part) take() bus.Delivery {
 	for i, r := range records {
 		d.Messages[i] = bus.Received{Message: message(r), Offset: r.Offset, Time: r.Timestamp}
 	}
-	return d
+	return d, true
 }
 
 func (p *part) delivered(d bus.Delivery) {

@@ -23,8 +23,12 @@ type waiter struct {
 	ready chan struct{}
 }
 
-// acquire waits for a slot. After an error there is none to release.
+// acquire waits for a slot. After an error there is none to release. One that was granted
+// may come together with the end of ctx.
 func (s *slots) acquire(ctx context.Context, rank int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	if s.free > 0 {
 		s.free--

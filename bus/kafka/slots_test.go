@@ -127,3 +127,14 @@ func TestSlotsOfThoseWhoWaitForAnOutage(t *testing.T) {
 		}
 	})
 }
+
+// Whoever is not to go on takes no slot, also if one is free.
+func TestSlotsOfThoseWhoHaveEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &slots{free: 1}
+	if err := s.acquire(ctx, 0); !errors.Is(err, context.Canceled) || s.free != 1 {
+		t.Errorf("acquire = %v, and %d slots are free, want context.Canceled and 1", err, s.free)
+	}
+}
