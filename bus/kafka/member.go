@@ -111,6 +111,7 @@ func (m *member) beginPartLocked(topic string, partition int32, is topic, marks 
 	}
 	if before := m.parts[p.name]; before != nil {
 		before.dropLocked()
+		m.client.ResumeFetchPartitions(map[string][]int32{topic: {partition}})
 	}
 	p.ctx, p.cancel = context.WithCancel(m.ctx)
 	m.parts[p.name] = p

@@ -45,7 +45,7 @@ func (s *settings) half() int { return max(1, s.prefetch/2) }
 func (p *part) push(records []*kgo.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil || len(records) == 0 {
+	if p.err != nil || p.ctx.Err() != nil || len(records) == 0 {
 		return
 	}
 	if first := records[0].Offset; first < p.fetched {
@@ -71,8 +71,10 @@ func (p *part) fail(err error) {
 	p.failLocked(err)
 }
 
+// failLocked does nothing if the partition was taken away: a pause would stay in the
+// client, and be that of whoever is given the partition next.
 func (p *part) failLocked(err error) {
-	if p.err == nil {
+	if p.err == nil && p.ctx.Err() == nil {
 		p.err = err
 		p.pauseLocked()
 		p.startLocked()

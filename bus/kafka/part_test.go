@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"testing"
 
@@ -49,5 +50,38 @@ func TestPartTakenAwayBeforeItIsDelivered(t *testing.T) {
 	}
 	if d, ok := p.take(); ok {
 		t.Errorf("take = %+v, want nothing", d)
+	}
+}
+
+// A partition is taken away while somebody asks what its failure means: it is not left
+// paused for whoever has it next.
+func TestPartTakenAwayBeforeItFails(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	p := m.assign("t")
+	m.drop(m.client, map[string][]int32{"t": {0}})
+	p.fail(errors.New("offset out of range"))
+	p.push([]*kgo.Record{{Topic: "t", Offset: 7, Value: make([]byte, mostBytes)}})
+	m.workers.Wait()
+	if paused := m.client.PauseFetchPartitions(nil); len(paused) > 0 || m.ctx.Err() != nil {
+		t.Errorf("paused are %v, and the member ended with %v, want neither", paused, context.Cause(m.ctx))
+	}
+}
+
+// A partition that is assigned once more, and was not taken away before, is not paused.
+func TestPartAssignedOnceMore(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	p := m.assign("t")
+	p.running = make(chan struct{}) // a delivery is under way
+	p.push([]*kgo.Record{{Topic: "t", Offset: 7, Value: make([]byte, mostBytes)}})
+	if len(m.client.PauseFetchPartitions(nil)) != 1 {
+		t.Fatal("not paused")
+	}
+	m.mu.Lock()
+	_, err := m.beginPartLocked("t", 0, topic{id: "x", partitions: 1}, nil, bounds{})
+	m.mu.Unlock()
+	if paused := m.client.PauseFetchPartitions(nil); err != nil || len(paused) > 0 || p.ctx.Err() == nil {
+		t.Errorf("paused are %v, %v, want none", paused, err)
 	}
 }
