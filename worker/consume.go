@@ -31,7 +31,7 @@ type sink struct {
 
 // member is a part that the source has given to this reader.
 type member struct {
-	mu      sync.Mutex // one delivery, or drain, at a time
+	turn    chan struct{} // full while there is a delivery, or a drain: one at a time
 	seg     *segment
 	retired bool
 }
@@ -115,7 +115,7 @@ func (s *sink) seize(ctx context.Context, part string) error {
 	if before := s.parts[part]; before != nil {
 		s.Hooks.lost(TermLost{s.Name, before.seg.term, "it was given again"})
 	}
-	s.parts[part] = &member{seg: s.segment(term, part, nil)}
+	s.parts[part] = &member{turn: make(chan struct{}, 1), seg: s.segment(term, part, nil)}
 	s.Hooks.gained(TermGained{s.Name, term})
 	return nil
 }
@@ -129,8 +129,10 @@ func (s *sink) member(part string) *member {
 // open has a segment know where it stands.
 func (s *sink) open(ctx context.Context, part string, at Mark) error {
 	m := s.member(part)
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.exit()
 	m.seg.mark = at
 	return m.seg.settle(ctx)
 }
@@ -144,6 +146,18 @@ func (s *segment) reread(ctx context.Context) error {
 	s.mark = c[s.part]
 	return s.settle(ctx)
 }
+
+// enter waits until nobody else works on the part.
+func (m *member) enter(ctx context.Context) error {
+	select {
+	case m.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *member) exit() { <-m.turn }
 
 // renewAll says that the parts are still worked on, for those who look. It decides
 // nothing: the source does.
@@ -178,13 +192,15 @@ func (s *sink) drainAll(ctx context.Context) {
 		all := slices.Collect(maps.Values(s.parts))
 		s.mu.Unlock()
 		for _, m := range all {
-			if !m.mu.TryLock() {
+			select {
+			case m.turn <- struct{}{}:
+			default:
 				continue // a delivery is under way
 			}
 			if len(m.seg.held) > 0 {
 				s.drainPart(ctx, m)
 			}
-			m.mu.Unlock()
+			m.exit()
 		}
 	}
 }
@@ -216,9 +232,9 @@ func (s *sink) leave(ctx context.Context) {
 	defer s.mu.Unlock()
 	var all []*tenure
 	for _, m := range s.parts {
-		m.mu.Lock()
+		m.turn <- struct{}{}
 		m.seg.tidyUp(ctx)
-		m.mu.Unlock()
+		m.exit()
 		all = append(all, &tenure{term: m.seg.term})
 	}
 	s.resign(ctx, true, all...)

@@ -21,8 +21,10 @@ func (s *sink) Deliver(ctx context.Context, d Delivery) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ongoing, cancel)() //nolint:contextcheck // that of Consume: see there
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.exit()
 	for {
 		err := s.deliver(ctx, m.seg, d)
 		if err == nil {

@@ -27,6 +27,7 @@ import (
 var promised = []string{
 	"annals-id", "annals-name", "annals-schema", "content-type", "annals-category", "annals-version", "annals-position",
 	"annals-recorded-time", "annals-metadata", "annals-lineage",
+	"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time",
 }
 
 // kcatRecord is a record as kcat -J prints it.
@@ -116,7 +117,7 @@ func TestFaultKcat(t *testing.T) {
 		t.Errorf("kcat has read %d events, want %d", len(records), 2*keys)
 	}
 	for _, e := range page.Events {
-		m, err := bus.MessageOf(topic, e)
+		m, err := bus.MessageOf(topic, e, bus.CloudEvents("/annals"))
 		if err != nil {
 			t.Fatal(err)
 		}
