@@ -48,12 +48,14 @@ func (m *team) poison(s event.Stream, do string, more int) {
 		m.append(s, do, more)
 		return
 	}
+	m.mu.Lock()
 	garbled := m.work("")
 	garbled.Payload = []byte("{")
 	write := eventstore.Write{Stream: s, Events: []event.Raw{garbled}}
 	for range more {
 		write.Events = append(write.Events, m.work(""))
 	}
+	m.mu.Unlock()
 	a := m.history.Begin(write)
 	res, err := m.db.Append(m.ctx, s, write.Expect, write.Events...)
 	a.End([]eventstore.Result{res}, err)

@@ -112,7 +112,7 @@ func (p *member) wait(kind string, into any) bool {
 	}
 }
 
-// work draws an event.
+// work draws an event. The caller has mu.
 func (m *team) work(do string) event.Raw {
 	m.numbers++
 	raw, err := workCodec.Encode(workNote{m.numbers, do})
