@@ -168,7 +168,11 @@ func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []by
 	all := make([]bus.Message, 0, len(messages)+1)
 	all = append(append(all, messages...), bus.Message{Topic: l.cursorTopic(l.relay), Key: []byte(l.relay), Value: cursor})
 	b := &batch{all: make([]outgoing, len(all))}
-	l.guard.turn <- struct{}{} // for as long as the messages are addressed
+	select {
+	case l.guard.turn <- struct{}{}: // for as long as the messages are addressed
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a Publish: %w", ctx.Err())
+	}
 	i, err := l.address(ctx, b, all)
 	<-l.guard.turn
 	if err != nil {
