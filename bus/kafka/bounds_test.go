@@ -38,7 +38,7 @@ func newMember(t *testing.T) *member {
 }
 
 func (m *member) assign(topic string) *part {
-	p := &part{member: m, name: partName(topic, 0), topic: topic, of: 1, fetched: 7}
+	p := &part{member: m, name: partName(topic, 0), topic: topic, of: 1, next: 7, fetched: 7}
 	p.ctx, p.cancel = context.WithCancel(m.ctx)
 	m.parts[p.name] = p
 	return p

@@ -96,6 +96,7 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 		kgo.ConsumeTopics(c.topics...),
 		commits(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // see push
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Held from a poll until what it returned is queued, and no longer: so what is
 		// queued is of the partition as it is assigned now.
