@@ -15,7 +15,7 @@ import (
 // counts as none. The markers of transactions count as records, and a Consumer reads them
 // as such; records of a transaction that has not ended yet count too.
 func Lag(ctx context.Context, client *kgo.Client, c worker.Checkpoint, topics ...string) (int64, error) {
-	described, missing, err := describe(ctx, client, topics)
+	described, missing, err := describeReady(ctx, client, topics)
 	if err != nil {
 		return 0, fmt.Errorf("read lag: %w", err)
 	}

@@ -68,14 +68,16 @@ func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kg
 	if err != nil {
 		return err
 	}
-	topics, err := await(ctx, m.client, m.topics)
+	assigned := slices.Sorted(maps.Keys(offsets))
+	topics, err := m.await(ctx, assigned)
 	if err != nil {
 		return err
 	}
-	bounds, err := boundsOf(ctx, m.client, slices.Collect(maps.Keys(offsets))...)
+	bounds, err := boundsOf(ctx, m.client, assigned...)
 	if err != nil {
 		return err
 	}
+	m.tell(ctx, bounds, offsets)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for topic, partitions := range offsets {
@@ -94,6 +96,36 @@ func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kg
 		}
 	}
 	return nil
+}
+
+// await waits until the topics exist. How many partitions they have, and which incarnation
+// they are, is known without leaders.
+func (m *member) await(ctx context.Context, names []string) (map[string]topic, error) {
+	ask := func() (map[string]topic, []string, error) { return describe(ctx, m.client, names) }
+	topics, err := await(ctx, ask, func(missing []string, err error) {
+		m.logger.WarnContext(ctx, "waits for topics", "group", m.group, "missing", missing, "error", err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wait for topics %v: %w", names, err)
+	}
+	return topics, nil
+}
+
+// tell logs which partitions that were assigned have no leader. What they have lost shows
+// when they are fetched from.
+func (m *member) tell(ctx context.Context, b bounds, offsets map[string]map[int32]kgo.Offset) {
+	var waiting []string
+	for topic, partitions := range offsets {
+		for partition := range partitions {
+			if !b.known(topic, partition) {
+				waiting = append(waiting, partName(topic, partition))
+			}
+		}
+	}
+	if len(waiting) > 0 {
+		slices.Sort(waiting)
+		m.logger.WarnContext(ctx, "waits for partitions without a leader", "group", m.group, "parts", waiting)
+	}
 }
 
 // beginPartLocked returns where to fetch a partition from.
