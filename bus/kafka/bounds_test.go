@@ -146,7 +146,7 @@ func TestChangedTopics(t *testing.T) {
 		t.Errorf("got %v, want ErrMadeAgain", err)
 	}
 	var parts *worker.PartsError
-	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
+	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 || parts.Name != "group totals" {
 		t.Errorf("got %v, want a *PartsError", err)
 	}
 }

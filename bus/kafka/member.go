@@ -152,16 +152,17 @@ func (m *member) beginPartLocked(topic string, partition int32, is topic, marks 
 
 // checkParts refuses a topic that has not the number of partitions that any of
 // its marks was made with, or that this member began with: keys have moved, and
-// the order of their events with them.
+// the order of their events with them. The error names the group: which checkpoint it is
+// only the receiver knows.
 func (m *member) checkParts(name string, is int, marks worker.Checkpoint) error {
 	for part, mark := range marks {
 		if topicOf(part) == name && mark.Of != 0 && mark.Of != is {
-			return worker.Permanent(&worker.PartsError{Name: m.group, Part: part, Was: mark.Of, Is: is})
+			return worker.Permanent(&worker.PartsError{Name: "group " + m.group, Part: part, Was: mark.Of, Is: is})
 		}
 	}
 	for _, p := range m.parts {
 		if p.topic == name && p.of != is {
-			return worker.Permanent(&worker.PartsError{Name: m.group, Part: p.name, Was: p.of, Is: is})
+			return worker.Permanent(&worker.PartsError{Name: "group " + m.group, Part: p.name, Was: p.of, Is: is})
 		}
 	}
 	return nil
