@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,22 +21,44 @@ var ErrMadeAgain = errors.New("the topic was deleted, or made again")
 // bounds are where the partitions of topics begin and end, as the leaders have them.
 type bounds struct{ starts, ends kadm.ListedOffsets }
 
-// boundsOf asks for them.
+// boundsOf asks for them. Partitions without a leader are left out.
 func boundsOf(ctx context.Context, client *kgo.Client, topics ...string) (b bounds, err error) {
 	admin := kadm.NewClient(client)
-	if b.starts, err = admin.ListStartOffsets(ctx, topics...); err == nil {
-		err = b.starts.Error()
-	}
-	if err != nil {
+	if b.starts, err = led(admin.ListStartOffsets(ctx, topics...)); err != nil {
 		return b, fmt.Errorf("read where %q begin: %w", topics, err)
 	}
-	if b.ends, err = admin.ListEndOffsets(ctx, topics...); err == nil {
-		err = b.ends.Error()
-	}
-	if err != nil {
+	if b.ends, err = led(admin.ListEndOffsets(ctx, topics...)); err != nil {
 		return b, fmt.Errorf("read where %q end: %w", topics, err)
 	}
 	return b, nil
+}
+
+// led returns the offsets of the partitions that have a leader.
+func led(all kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) {
+		for _, e := range shards.Errs {
+			if !leaderless(e.Err) {
+				return nil, err
+			}
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	for _, partitions := range all {
+		maps.DeleteFunc(partitions, func(_ int32, o kadm.ListedOffset) bool { return leaderless(o.Err) })
+	}
+	return all, all.Error()
+}
+
+func leaderless(err error) bool {
+	return errors.Is(err, kerr.LeaderNotAvailable) || errors.Is(err, kerr.NotLeaderForPartition)
+}
+
+func (b bounds) known(topic string, partition int32) bool {
+	_, starts := b.starts.Lookup(topic, partition)
+	_, ends := b.ends.Lookup(topic, partition)
+	return starts && ends
 }
 
 // lost returns what is lost for whoever goes on at an offset, nil if nothing is.

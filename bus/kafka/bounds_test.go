@@ -38,7 +38,7 @@ func newMember(t *testing.T) *member {
 }
 
 func (m *member) assign(topic string) *part {
-	p := &part{member: m, name: partName(topic, 0), topic: topic, of: 1, fetched: 7}
+	p := &part{member: m, name: partName(topic, 0), topic: topic, of: 1, next: 7, fetched: 7}
 	p.ctx, p.cancel = context.WithCancel(m.ctx)
 	m.parts[p.name] = p
 	return p
@@ -146,7 +146,7 @@ func TestChangedTopics(t *testing.T) {
 		t.Errorf("got %v, want ErrMadeAgain", err)
 	}
 	var parts *worker.PartsError
-	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 {
+	if err := m.changed("t", topic{id: "x", partitions: 2}); !errors.As(err, &parts) || parts.Was != 1 || parts.Is != 2 || parts.Name != "group totals" {
 		t.Errorf("got %v, want a *PartsError", err)
 	}
 }

@@ -65,7 +65,8 @@ func (c *Consumer) Consume(ctx context.Context, to worker.Sink) error {
 	return c.Receive(ctx, bus.Events(to, c.foreign))
 }
 
-// Receive implements bus.Source. It first waits until the topics exist. When ctx ends it
+// Receive implements bus.Source. It first waits until the topics exist. A partition
+// without a leader is waited for, and holds up no other. When ctx ends it
 // drops what is not delivered yet, leaves the group, and returns after the deliveries in
 // flight.
 //
@@ -96,6 +97,7 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 		kgo.ConsumeTopics(c.topics...),
 		commits(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // see push
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Held from a poll until what it returned is queued, and no longer: so what is
 		// queued is of the partition as it is assigned now.
@@ -111,7 +113,7 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	m.client = client
 	close(m.ready)
 	var watching sync.WaitGroup
-	if _, err = await(ctx, client, c.topics); err == nil {
+	if _, err = m.await(ctx, c.topics); err == nil {
 		watching.Go(m.watch)
 		err = m.poll()
 	}

@@ -32,8 +32,8 @@
 // transaction takes a round trip more, and its records are visible together at its end.
 // Consumers must read what is committed (isolation.level=read_committed; those of this
 // package do): others see what was aborted too. Each transaction leaves a marker in each
-// partition, so that a lag by offsets stays above 0, and readers that count offsets are
-// not done when they are. A relay that dies in a transaction holds such consumers up until
+// partition, which has an offset and is no record: a reader that counts records does not
+// come to the end offset. A Consumer of this package does. A relay that dies in a transaction holds such consumers up until
 // another one opens the ledger, or for kgo.TransactionTimeout, 15 s by default.
 //
 // # Failure

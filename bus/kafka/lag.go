@@ -12,10 +12,10 @@ import (
 
 // Lag returns how many records of the topics lie behind the checkpoint of a
 // projection that consumes them. A mark of an earlier incarnation of a topic
-// counts as none. Records of transactions count with their markers, so a topic
-// that is written to in transactions keeps a lag of a few per partition.
+// counts as none. The markers of transactions count as records, and a Consumer reads them
+// as such; records of a transaction that has not ended yet count too.
 func Lag(ctx context.Context, client *kgo.Client, c worker.Checkpoint, topics ...string) (int64, error) {
-	described, missing, err := describe(ctx, client, topics)
+	described, missing, err := describeReady(ctx, client, topics)
 	if err != nil {
 		return 0, fmt.Errorf("read lag: %w", err)
 	}

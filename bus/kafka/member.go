@@ -68,14 +68,16 @@ func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kg
 	if err != nil {
 		return err
 	}
-	topics, err := await(ctx, m.client, m.topics)
+	assigned := slices.Sorted(maps.Keys(offsets))
+	topics, err := m.await(ctx, assigned)
 	if err != nil {
 		return err
 	}
-	bounds, err := boundsOf(ctx, m.client, slices.Collect(maps.Keys(offsets))...)
+	bounds, err := boundsOf(ctx, m.client, assigned...)
 	if err != nil {
 		return err
 	}
+	m.tell(ctx, bounds, offsets)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for topic, partitions := range offsets {
@@ -94,6 +96,36 @@ func (m *member) beginParts(ctx context.Context, offsets map[string]map[int32]kg
 		}
 	}
 	return nil
+}
+
+// await waits until the topics exist. How many partitions they have, and which incarnation
+// they are, is known without leaders.
+func (m *member) await(ctx context.Context, names []string) (map[string]topic, error) {
+	ask := func() (map[string]topic, []string, error) { return describe(ctx, m.client, names) }
+	topics, err := await(ctx, ask, func(missing []string, err error) {
+		m.logger.WarnContext(ctx, "waits for topics", "group", m.group, "missing", missing, "error", err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wait for topics %v: %w", names, err)
+	}
+	return topics, nil
+}
+
+// tell logs which partitions that were assigned have no leader. What they have lost shows
+// when they are fetched from.
+func (m *member) tell(ctx context.Context, b bounds, offsets map[string]map[int32]kgo.Offset) {
+	var waiting []string
+	for topic, partitions := range offsets {
+		for partition := range partitions {
+			if !b.known(topic, partition) {
+				waiting = append(waiting, partName(topic, partition))
+			}
+		}
+	}
+	if len(waiting) > 0 {
+		slices.Sort(waiting)
+		m.logger.WarnContext(ctx, "waits for partitions without a leader", "group", m.group, "parts", waiting)
+	}
 }
 
 // beginPartLocked returns where to fetch a partition from.
@@ -120,16 +152,17 @@ func (m *member) beginPartLocked(topic string, partition int32, is topic, marks 
 
 // checkParts refuses a topic that has not the number of partitions that any of
 // its marks was made with, or that this member began with: keys have moved, and
-// the order of their events with them.
+// the order of their events with them. The error names the group: which checkpoint it is
+// only the receiver knows.
 func (m *member) checkParts(name string, is int, marks worker.Checkpoint) error {
 	for part, mark := range marks {
 		if topicOf(part) == name && mark.Of != 0 && mark.Of != is {
-			return worker.Permanent(&worker.PartsError{Name: m.group, Part: part, Was: mark.Of, Is: is})
+			return worker.Permanent(&worker.PartsError{Name: "group " + m.group, Part: part, Was: mark.Of, Is: is})
 		}
 	}
 	for _, p := range m.parts {
 		if p.topic == name && p.of != is {
-			return worker.Permanent(&worker.PartsError{Name: m.group, Part: p.name, Was: p.of, Is: is})
+			return worker.Permanent(&worker.PartsError{Name: "group " + m.group, Part: p.name, Was: p.of, Is: is})
 		}
 	}
 	return nil

@@ -58,7 +58,7 @@ func (p *Publisher) last(ctx context.Context, topic string) (value []byte, err e
 // bounds returns where the partitions begin, and where what is committed of them ends;
 // nothing of a topic that does not exist.
 func (p *Publisher) bounds(ctx context.Context, topic string) (starts, ends kadm.ListedOffsets, err error) {
-	_, missing, err := describe(ctx, p.client, []string{topic})
+	_, missing, err := describeReady(ctx, p.client, []string{topic})
 	if err != nil || len(missing) > 0 {
 		return nil, nil, err
 	}

@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,6 +24,7 @@ type settings struct {
 	priority    []string
 	foreign     bus.Foreign
 	skip        func(*bus.LostError) bool
+	logger      *slog.Logger
 }
 
 func option(set func(*settings)) Option { return Option{kgo.WithHooks(), set} }
@@ -65,12 +68,16 @@ func WithSkip(skip func(*bus.LostError) bool) Option {
 	return option(func(s *settings) { s.skip = skip })
 }
 
+// WithLogger sets where a Consumer says what it waits for: topics that do not exist, and
+// partitions without a leader. Default slog.Default().
+func WithLogger(l *slog.Logger) Option { return option(func(s *settings) { s.logger = l }) }
+
 // maxPrefetch is the most that WithPrefetch takes.
 const maxPrefetch = 100_000
 
 // newSettings returns the settings, and the options that are the client's.
 func newSettings(topics []string, opts []kgo.Opt) (settings, []kgo.Opt, error) {
-	s := settings{prefetch: DefaultPrefetch, concurrency: DefaultConcurrency}
+	s := settings{prefetch: DefaultPrefetch, concurrency: DefaultConcurrency, logger: slog.Default()}
 	var others []kgo.Opt
 	for _, opt := range opts {
 		if own, ok := opt.(Option); ok {
@@ -84,6 +91,8 @@ func newSettings(topics []string, opts []kgo.Opt) (settings, []kgo.Opt, error) {
 		return s, nil, fmt.Errorf("option WithPrefetch: %d: want 1 to %d", s.prefetch, maxPrefetch)
 	case s.concurrency < 1:
 		return s, nil, fmt.Errorf("option WithConcurrency: %d: want at least 1", s.concurrency)
+	case s.logger == nil:
+		return s, nil, errors.New("option WithLogger: nil: want a logger")
 	case s.foreign != bus.Refuse && s.foreign != bus.Ignore:
 		return s, nil, fmt.Errorf("option WithForeign: %d: want bus.Refuse or bus.Ignore", s.foreign)
 	}

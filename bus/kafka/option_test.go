@@ -17,6 +17,7 @@ func TestNewConsumerPanics(t *testing.T) {
 		"kafka: NewConsumer: option WithPrefetch: 100001: want 1 to 100000":                                       kafka.WithPrefetch(100_001),
 		"kafka: NewConsumer: option WithConcurrency: 0: want at least 1":                                          kafka.WithConcurrency(0),
 		"kafka: NewConsumer: option WithForeign: 7: want bus.Refuse or bus.Ignore":                                kafka.WithForeign(bus.Foreign(7)),
+		"kafka: NewConsumer: option WithLogger: nil: want a logger":                                               kafka.WithLogger(nil),
 		`kafka: NewConsumer: option WithPriority: topic "b" is not among those that are consumed: ["shop.order"]`: kafka.WithPriority(topic, "b"),
 	} {
 		func() {

@@ -41,7 +41,11 @@ const mostBytes = 4 << 20
 // of another poll there could wait more of them than WithPrefetch says.
 func (s *settings) half() int { return max(1, s.prefetch/2) }
 
-// push queues what was fetched.
+// push queues what was fetched. The markers of transactions are no messages, but have
+// offsets, which count as read: else what is read up to its end would seem to lack the last
+// one, and to have lost it when it is deleted. They show where an aborted transaction ends
+// too, whose messages are left out. With messages before or behind them, they are
+// delivered with these, and only where there are none by themselves, as an empty delivery.
 func (p *part) push(records []*kgo.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,9 +57,10 @@ func (p *part) push(records []*kgo.Record) {
 		return
 	}
 	for _, r := range records {
-		p.bytes += bytesOf(r)
+		if !r.Attrs.IsControl() {
+			p.queue, p.bytes = append(p.queue, r), p.bytes+bytesOf(r)
+		}
 	}
-	p.queue = append(p.queue, records...)
 	p.fetched = records[len(records)-1].Offset + 1
 	if len(p.queue)+p.half() > p.prefetch || p.bytes >= mostBytes {
 		p.pauseLocked()
@@ -101,7 +106,7 @@ func (p *part) dropLocked() {
 	p.queue, p.bytes = nil, 0
 }
 
-// run delivers until nothing is queued, or the partition is taken away.
+// run delivers until all is that was fetched, or the partition is taken away.
 func (p *part) run() {
 	turn := turn{slots: p.slots, rank: p.rank}
 	for p.goesOn() {
@@ -128,7 +133,7 @@ func (p *part) run() {
 func (p *part) goesOn() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() == nil && len(p.queue) > 0 {
+	if p.ctx.Err() == nil && p.fetched > p.next {
 		return true
 	}
 	if p.ctx.Err() == nil && p.err != nil {

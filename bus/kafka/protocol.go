@@ -3,7 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"strings"
+	"regexp"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -57,11 +57,8 @@ func serverSide(v *kversion.Versions) bool {
 	if highest, ok := v.LookupMaxKeyVersion(kmsg.ConsumerGroupHeartbeat.Int16()); !ok || highest < 1 {
 		return false
 	}
-	guess := v.VersionGuess()
-	for _, old := range []string{"v3.", "v4.0", "v4.1", "v4.2"} {
-		if strings.Contains(guess, old) {
-			return false
-		}
-	}
-	return true
+	return !early.MatchString(v.VersionGuess())
 }
+
+// early matches the guess of a version before 4.3, also where it is one of two.
+var early = regexp.MustCompile(`\bv(3\.\d+|4\.[0-2])\b`)

@@ -34,6 +34,19 @@ func TestServerSideWhereItIsGood(t *testing.T) {
 	}
 }
 
+func TestEarlyVersions(t *testing.T) {
+	t.Parallel()
+	for guess, want := range map[string]bool{
+		"v3.9": true, "v4.0": true, "v4.2": true, "between v4.1 and v4.2": true, "between v4.2 and v4.3": true,
+		"unknown custom version at least v4.1": true,
+		"v4.3":                                 false, "v4.10": false, "v4.20": false, "at least v4.12": false, "v5.0": false, "v13.1": false, "v14.1": false,
+	} {
+		if got := early.MatchString(guess); got != want {
+			t.Errorf("%s: %v, want %v", guess, got, want)
+		}
+	}
+}
+
 // What the user says about the group protocol counts.
 func TestProtocolOfTheUser(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func limits(client *kgo.Client) func(string) int {
 // Topics implements bus.Publisher. What an account may not read of a topic's settings is
 // left out.
 func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
-	topics, _, err := describe(ctx, p.client, names)
+	topics, _, err := describeReady(ctx, p.client, names)
 	if err != nil {
 		return nil, fmt.Errorf("read topics: %w", err)
 	}
@@ -107,8 +107,9 @@ func (p *Publisher) Create(ctx context.Context, contracts ...bus.Contract) error
 			return err
 		}
 	}
-	if _, err := await(ctx, p.client, names); err != nil {
-		return fmt.Errorf("create topics: %w", err)
+	ask := func() (map[string]topic, []string, error) { return describeReady(ctx, p.client, names) }
+	if _, err := await(ctx, ask, func([]string, error) {}); err != nil {
+		return fmt.Errorf("create topics: wait for topics %v: %w", names, err)
 	}
 	if _, err := p.Topics(ctx, names...); err != nil {
 		return fmt.Errorf("create topics: %w", err)

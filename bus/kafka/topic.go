@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,16 +18,29 @@ import (
 type topic struct {
 	id          string // of this incarnation (KIP-516)
 	partitions  int
-	replication int // of the partition that has least
+	replication int  // of the partition that has least
+	ready       bool // each partition has a leader
 }
 
 // ErrNotReady says that a topic exists and some partition of it has no leader: it
 // was just made, or a broker is down. It passes.
 var ErrNotReady = errors.New("partition has no leader")
 
+// describeReady is describe, and ErrNotReady if a partition of a topic has no leader.
+func describeReady(ctx context.Context, client *kgo.Client, names []string) (topics map[string]topic, missing []string, err error) {
+	topics, missing, err = describe(ctx, client, names)
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		if !topics[name].ready {
+			return nil, nil, fmt.Errorf("describe topic %s: %w", name, ErrNotReady)
+		}
+	}
+	return topics, missing, err
+}
+
 // describe asks a broker for topics; those that it does not know are missing.
 // It goes past the client's cache, which would show a topic that is being
-// deleted and made again as it was. Errors: ErrNotReady.
+// deleted and made again as it was. Errors: ErrNotReady for a topic whose partitions
+// are not known yet.
 func describe(ctx context.Context, client *kgo.Client, names []string) (topics map[string]topic, missing []string, err error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -45,14 +60,14 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 		switch err := kerr.ErrorForCode(t.ErrorCode); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			missing = append(missing, *t.Topic)
-		case errors.Is(err, kerr.LeaderNotAvailable), err == nil && !complete(t.Partitions):
+		case errors.Is(err, kerr.LeaderNotAvailable), err == nil && len(t.Partitions) == 0:
 			return nil, nil, fmt.Errorf("describe topic %s: %w", *t.Topic, ErrNotReady)
 		case err != nil:
 			return nil, nil, fmt.Errorf("describe topic %s: %w", *t.Topic, err)
 		case uuid.UUID(t.TopicID) == uuid.Nil:
 			return nil, nil, fmt.Errorf("describe topic %s: the broker gives topics no ids, want Apache Kafka 2.8 or newer", *t.Topic)
 		default:
-			topics[*t.Topic] = topic{uuid.UUID(t.TopicID).String(), len(t.Partitions), replication(t.Partitions)}
+			topics[*t.Topic] = topic{uuid.UUID(t.TopicID).String(), len(t.Partitions), replication(t.Partitions), complete(t.Partitions)}
 		}
 	}
 	return topics, missing, nil
@@ -80,19 +95,23 @@ func within[T any](ctx context.Context, fn func() (T, error)) (T, error) {
 	}
 }
 
-// await asks until every topic is there, and ready.
-func await(ctx context.Context, client *kgo.Client, names []string) (map[string]topic, error) {
-	for {
-		topics, missing, err := describe(ctx, client, names)
+// await asks, with describe or describeReady, until every topic is there. When it begins
+// to wait, it tells for what.
+func await(ctx context.Context, ask func() (map[string]topic, []string, error), tell func(missing []string, err error)) (map[string]topic, error) {
+	for told := false; ; told = true {
+		topics, missing, err := ask()
 		if err == nil && len(missing) == 0 {
 			return topics, nil
 		}
 		if err != nil && !errors.Is(err, ErrNotReady) {
 			return nil, err
 		}
+		if !told {
+			tell(missing, err)
+		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for topics %v: %w", names, ctx.Err())
+			return nil, ctx.Err()
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -104,7 +123,7 @@ func complete(partitions []kmsg.MetadataResponseTopicPartition) bool {
 			return false
 		}
 	}
-	return len(partitions) > 0
+	return true
 }
 
 func replication(partitions []kmsg.MetadataResponseTopicPartition) int {

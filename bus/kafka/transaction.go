@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ const abortTimeout = 5 * time.Second
 //
 // The cursor is the last record of the topic {domain}.cursor.{relay}, which Open makes if
 // it is not there: compacted, with one partition. The transactional id is
-// {domain}.{relay}. An account needs the rights to write and to describe both.
+// named as the topic is. An account needs the rights to write and to describe both.
 type Ledger struct {
 	*Publisher
 	domain  string
@@ -49,6 +50,9 @@ type Ledger struct {
 func NewLedger(domain string, opts ...kgo.Opt) (*Ledger, error) {
 	if err := checkName("domain", domain); err != nil {
 		return nil, fmt.Errorf("make a ledger: %w", err)
+	}
+	if strings.Contains(domain+".", cursorOf) {
+		return nil, fmt.Errorf("make a ledger: domain %q: want no part \"cursor\" behind the first: its topics could be those of another domain", domain)
 	}
 	opts = append([]kgo.Opt{kgo.TransactionTimeout(DefaultTransactionTimeout)}, opts...)
 	client, err := NewClient(opts...)
@@ -83,7 +87,11 @@ func checkName(what, name string) error {
 	return nil
 }
 
-func (l *Ledger) cursorTopic(relay string) string { return l.domain + ".cursor." + relay }
+const cursorOf = ".cursor."
+
+// cursorTopic is another one for each domain and relay: the first cursorOf in it is what
+// parts them, as no domain has one.
+func (l *Ledger) cursorTopic(relay string) string { return l.domain + cursorOf + relay }
 
 // Open implements bus.Ledger. It takes a new epoch of the transactional id (KIP-98), which
 // aborts a transaction that is open and fences its producer, and waits until one that
@@ -109,11 +117,11 @@ func (l *Ledger) open(ctx context.Context, relay string) ([]byte, error) {
 		return nil, err
 	}
 	var err error
-	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(l.domain+"."+relay), kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
+	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
 		return nil, err
 	}
 	if _, _, err = l.tx.ProducerID(ctx); err != nil {
-		return nil, fmt.Errorf("begin an epoch of %s.%s: %w", l.domain, relay, err)
+		return nil, fmt.Errorf("begin an epoch of %s: %w", topic, err)
 	}
 	l.relay = relay
 	return l.last(ctx, topic)
@@ -160,7 +168,11 @@ func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []by
 	all := make([]bus.Message, 0, len(messages)+1)
 	all = append(append(all, messages...), bus.Message{Topic: l.cursorTopic(l.relay), Key: []byte(l.relay), Value: cursor})
 	b := &batch{all: make([]outgoing, len(all))}
-	l.guard.turn <- struct{}{} // for as long as the messages are addressed
+	select {
+	case l.guard.turn <- struct{}{}: // for as long as the messages are addressed
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a Publish: %w", ctx.Err())
+	}
 	i, err := l.address(ctx, b, all)
 	<-l.guard.turn
 	if err != nil {

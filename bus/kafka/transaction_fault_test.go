@@ -193,7 +193,7 @@ func TestLedgerEndsWhatWasLeftOpen(t *testing.T) {
 	const n = 30
 	seeds := cluster(t).ListenAddrs()
 	db := filled(t, n)
-	killed, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.TransactionalID("shop.main"), kgo.TransactionTimeout(10*time.Minute))
+	killed, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.TransactionalID("shop.cursor.main"), kgo.TransactionTimeout(10*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,6 +279,12 @@ func TestLedgerErrors(t *testing.T) {
 	seeds := cluster(t).ListenAddrs()
 	if _, err := kafka.NewLedger("my shop"); err == nil || err.Error() != `make a ledger: domain "my shop": want 1 to 100 letters, digits, dots, dashes and underscores` {
 		t.Errorf("NewLedger = %v", err)
+	}
+	for _, domain := range []string{"shop.cursor", "shop.cursor.eu"} {
+		want := fmt.Sprintf("make a ledger: domain %q: want no part \"cursor\" behind the first: its topics could be those of another domain", domain)
+		if _, err := kafka.NewLedger(domain); err == nil || err.Error() != want {
+			t.Errorf("NewLedger = %v, want %s", err, want)
+		}
 	}
 	if _, err := kafka.NewLedger("shop", kgo.ProducerBatchMaxBytes(0)); err == nil || !strings.HasPrefix(err.Error(), "make a ledger: ") {
 		t.Errorf("NewLedger = %v", err)

@@ -12,7 +12,12 @@ import (
 
 func ledger(t *testing.T, seeds []string, opts ...kgo.Opt) *kafka.Ledger {
 	t.Helper()
-	l, err := kafka.NewLedger("shop", append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(50 * 1e6)}, opts...)...)
+	return ledgerOf(t, "shop", seeds, opts...)
+}
+
+func ledgerOf(t *testing.T, domain string, seeds []string, opts ...kgo.Opt) *kafka.Ledger {
+	t.Helper()
+	l, err := kafka.NewLedger(domain, append([]kgo.Opt{kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(50 * 1e6)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,4 +36,23 @@ func TestLedger(t *testing.T) {
 			},
 		}
 	})
+}
+
+// Ledgers whose domains and relays make one text when they are put together are two.
+func TestLedgersDoNotFenceEachOther(t *testing.T) {
+	t.Parallel()
+	seeds, _ := openTopic(t, 1)
+	ctx := bounded(t)
+	one, other := ledgerOf(t, "shop", seeds), ledgerOf(t, "shop.eu", seeds)
+	if _, err := one.Open(ctx, "eu.main"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Open(ctx, "main"); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*kafka.Ledger{one, other} {
+		if err := l.Commit(ctx, []bus.Message{{Topic: topic}}, []byte("c")); err != nil {
+			t.Error(err)
+		}
+	}
 }
