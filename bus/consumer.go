@@ -195,7 +195,7 @@ func (r *consuming[Tx]) unpack(b worker.Batch) ([]arrived, []Identity, error) {
 					id = own
 				}
 			}
-			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: all[i].Time, Held: b.Drain}
+			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: all[i].Time, Held: b.Retried && i == 0}
 			return nil
 		})
 		if err != nil {
