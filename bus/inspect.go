@@ -13,16 +13,6 @@ import (
 	"github.com/annals-go/annals/event"
 )
 
-// The headers of a message that a CloudEvent goes by, in Kafka's binary mode.
-const (
-	cloudID     = "ce_id"
-	cloudSource = "ce_source"
-	cloudType   = "ce_type"
-)
-
-// headerStream names the id of the stream where it is not the key of the message.
-const headerStream = "annals-stream"
-
 // headers is what the headers of a message say of it, as far as that is needed before it
 // is applied.
 type headers struct {
@@ -50,15 +40,15 @@ func inspect(m Message) headers {
 			first(&name, h.Value)
 		case HeaderCategory:
 			first(&category, h.Value)
-		case headerStream:
+		case HeaderStream:
 			first(&stream, h.Value)
 		case HeaderPosition:
 			first(&position, h.Value)
 		case HeaderLineage:
 			first(&out.lineage, h.Value)
-		case cloudID:
+		case HeaderCEID:
 			first(&out.cloudID, h.Value)
-		case cloudSource:
+		case HeaderCESource:
 			first(&out.cloudSource, h.Value)
 		}
 	}
