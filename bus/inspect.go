@@ -11,13 +11,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 )
 
 // headers is what the headers of a message say of it, as far as that is needed before it
 // is applied.
 type headers struct {
-	// isEvent: all that an event has and that is looked at here is there, and well-formed.
-	// Of a message that has not, EventOf is an error.
+	// isEvent: all that an event has and that is looked at here is there, and well-formed,
+	// and so is its lineage if it has one. Of one without it, EventOf is an error.
 	isEvent  bool
 	name     string         // of the event; "": there is none, or it is malformed
 	stream   event.Stream   // that the message says it is of; zero: it says none, or a malformed one
@@ -28,8 +29,9 @@ type headers struct {
 	cloudID, cloudSource []byte
 }
 
-// inspect reads the headers in one pass.
-func inspect(m Message) headers {
+// inspect reads the headers in one pass. Valid is the text of a lineage, so that one
+// which all messages have is not parsed each time; "": none is known.
+func inspect(m Message, valid string) headers {
 	var out headers
 	var id, name, category, stream, position []byte
 	for _, h := range m.Headers {
@@ -64,7 +66,12 @@ func inspect(m Message) headers {
 		out.name = s
 	}
 	at, errAt := strconv.ParseInt(string(position), 10, 64)
-	if out.isEvent = errID == nil && errAt == nil && at > 0 && out.name != "" && out.stream.ID != ""; out.isEvent {
+	out.isEvent = errID == nil && errAt == nil && at > 0 && out.name != "" && out.stream.ID != ""
+	if out.isEvent && string(out.lineage) != valid {
+		_, err := eventstore.ParseLineage(string(out.lineage))
+		out.isEvent = err == nil
+	}
+	if out.isEvent {
 		out.position = event.Position(at)
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -110,13 +111,16 @@ type arrived struct {
 }
 
 func arrive(m Received) *arrived {
-	about := inspect(m.Message)
+	about := inspect(m.Message, "")
 	return &arrived{Received: m, name: about.name, isEvent: about.isEvent}
 }
 
 func (a *arrived) event() (event.Recorded, error) {
 	if !a.read {
-		a.recorded, a.err = EventOf(a.Message)
+		if a.recorded, a.err = EventOf(a.Message); a.err == nil && !a.isEvent {
+			_, err := eventstore.ParseLineage(LineageOf(a.Message))
+			a.err = fmt.Errorf("read message of topic %s: %w: header %s: %w", a.Topic, ErrForeign, HeaderLineage, err)
+		}
 		a.read = true
 	}
 	return a.recorded, a.err
