@@ -47,3 +47,21 @@ func TestMalformedLineageIsForeign(t *testing.T) {
 		}
 	}
 }
+
+// Garbage with the id of an event that comes later does not suppress it: what is no event
+// is known by its place.
+func TestGarbageCannotHaveTheIDOfAnEvent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker, d := memory.NewBroker(1), newDesk()
+		real := noteAt(t, "1", 1, 1)
+		garbage := with(bus.Message{Topic: "shop.order", Key: []byte("k"), Value: []byte("v")}, bus.HeaderID, event.ID{1: 1, 15: 1}.String())
+		publish(t, broker, garbage, garbage, with(with(garbage, "ce_id", "1"), "ce_source", "/legacy"), with(real, bus.HeaderName, "no name"), with(real, bus.HeaderLineage, "garbage"), real)
+		c := bus.NewConsumer("billing", d.onMessages("any", bus.InTopic("shop.order")))
+		end := run(t, c, d, broker.Source("shop.order"))
+		after(time.Minute)
+		d.want(t, "any: k v", "any: k v", "any: k v", "any: 1 1", "any: 1 1", "any: 1 1")
+		d.wantParked(t, "billing")
+		end()
+	})
+}

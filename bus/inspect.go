@@ -92,10 +92,10 @@ var space = uuid.MustParse("8f1f9a9e-6d0c-5d0a-9c39-5f4b1f3a7a10")
 
 // identify returns what a message is known by: the id of an event, else the source and
 // id of a CloudEvent, else its place in the topic, so that then only the record itself
-// is a repeat of it.
+// is a repeat of it. The id of an event in a message that is none counts for nothing.
 func (h headers) identify(d Delivery, offset int64) event.ID {
 	switch {
-	case h.id != event.ID{}:
+	case h.isEvent && h.id != event.ID{}:
 		return h.id
 	case len(h.cloudID) > 0 && len(h.cloudSource) > 0:
 		return uuid.NewSHA1(space, fmt.Appendf(nil, "cloudevent %q %q", h.cloudSource, h.cloudID))
