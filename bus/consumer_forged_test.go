@@ -65,3 +65,24 @@ func TestGarbageCannotHaveTheIDOfAnEvent(t *testing.T) {
 		end()
 	})
 }
+
+// A record that has not what every event has is garbage, whatever category it names: it
+// waits by itself, and holds up no stream.
+func TestGarbageHoldsUpNoStream(t *testing.T) {
+	t.Parallel()
+	for _, missing := range []string{bus.HeaderID, bus.HeaderName, bus.HeaderPosition, bus.HeaderCategory} {
+		t.Run(missing, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				broker, d := memory.NewBroker(1), newDesk()
+				bare := with(bus.Message{Topic: "shop.order", Key: []byte("1"), Value: []byte("v")}, bus.HeaderCategory, "order")
+				publish(t, broker, bare, without(noteAt(t, "1", 9, 9), missing), noteAt(t, "1", 1, 1))
+				end := run(t, bus.NewConsumer("billing", d.onOrders()), d, broker.Source("shop.order"))
+				after(time.Hour)
+				d.want(t, "order-1@1 {1}")
+				d.wantParked(t, "billing", "shop.order/0 foreign/shop.order-1 waiting 2: read message of topic shop.order: message is no event of Annals: header annals-name is missing")
+				end()
+			})
+		})
+	}
+}

@@ -21,7 +21,7 @@ type headers struct {
 	// and so is its lineage if it has one. Of one without it, EventOf is an error.
 	isEvent  bool
 	name     string         // of the event; "": there is none, or it is malformed
-	stream   event.Stream   // that the message says it is of; zero: it says none, or a malformed one
+	stream   event.Stream   // that an event, or a damaged one, says it is of; zero: it says none, or a malformed one
 	position event.Position // 0: it is no event
 	id       event.ID       // zero: there is none, or it is malformed
 	lineage  []byte
@@ -59,7 +59,8 @@ func inspect(m Message, valid string) headers {
 	}
 	parsed, errID := uuid.ParseBytes(id)
 	out.id = parsed
-	if s := (event.Stream{Category: string(category), ID: string(stream)}); s.Validate() == nil {
+	damaged := id != nil && name != nil && position != nil // at worst: they are there
+	if s := (event.Stream{Category: string(category), ID: string(stream)}); damaged && s.Validate() == nil {
 		out.stream = s
 	}
 	if s := string(name); event.ValidateName(s) == nil {
@@ -105,7 +106,8 @@ func (h headers) identify(d Delivery, offset int64) event.ID {
 
 // keyed returns what a message has in common with those whose order matters, as a
 // stream: that of an event, also of a damaged one, so that what comes behind it in its
-// stream waits for it. Others have a namespace of their own, which no event can be in,
+// stream waits for it. A damaged one has an id, a name and a position, whatever is in
+// them: a record that only names a category must not hold up a stream. Others have a namespace of their own, which no event can be in,
 // as a slash is in no category: the topic with the key of the record, or the part if it
 // has none.
 func (h headers) keyed(part string, m Message) event.Stream {
