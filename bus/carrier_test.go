@@ -92,7 +92,7 @@ func FuzzInspect(f *testing.F) {
 			{HeaderSchema, []byte("1")}, {HeaderContentType, []byte("x")}, {HeaderVersion, []byte("1")},
 			{HeaderRecordedTime, []byte("2026-01-02T03:04:05Z")}, {HeaderMetadata, []byte("{}")},
 		}}
-		about := inspect(m)
+		about := inspect(m, "")
 		e, err := EventOf(m)
 		if about.isEvent != (err == nil) {
 			t.Fatalf("%+v, but EventOf = %v", about, err)

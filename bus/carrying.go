@@ -27,13 +27,14 @@ type carriers struct {
 }
 
 // Deliver splits a delivery where the history of its events changes. Foreign messages
-// have none, and go with those before them.
+// have none, and go with those before them; one is a message whose lineage is malformed,
+// or whoever can write one record could stop the consumer for ever.
 func (c carriers) Deliver(ctx context.Context, d Delivery) error {
 	out := worker.Delivery{Part: d.Part, Source: d.Source, Of: d.Of, First: d.First, Next: d.First, Offsets: []int64{}}
 	partition := partitionOf(d.Part)
 	for i, m := range d.Messages {
 		m.Partition = partition
-		about := inspect(m.Message)
+		about := inspect(m.Message, out.Lineage)
 		if about.isEvent && string(about.lineage) != out.Lineage {
 			if len(out.Events) > 0 {
 				if err := c.Sink.Deliver(ctx, out); err != nil {

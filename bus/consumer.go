@@ -63,7 +63,7 @@ func (c *Consumer[Tx]) Run(ctx context.Context, db InboxStore[Tx], from Source, 
 func (c *Consumer[Tx]) Apply(ctx context.Context, tx Tx, messages ...Received) error {
 	for i, m := range messages {
 		err := worker.Safely(func() error {
-			_, err := c.apply(ctx, tx, &arrived{Received: m}, inspect(m.Message))
+			_, err := c.apply(ctx, tx, arrive(m))
 			return err
 		})
 		if err != nil {
@@ -74,13 +74,13 @@ func (c *Consumer[Tx]) Apply(ctx context.Context, tx Tx, messages ...Received) e
 }
 
 // apply calls the routes that take a message, and reports whether there were any.
-func (c *Consumer[Tx]) apply(ctx context.Context, tx Tx, a *arrived, about headers) (taken bool, err error) {
+func (c *Consumer[Tx]) apply(ctx context.Context, tx Tx, a *arrived) (taken bool, err error) {
 	for _, route := range c.routes {
-		if !route.takes(a.Received, about.name) {
+		if !route.takes(a.Received, a.name) {
 			continue
 		}
 		if !taken {
-			taken, ctx = true, a.context(ctx, about)
+			taken, ctx = true, a.context(ctx)
 		}
 		if err := route.apply(ctx, tx, a); err != nil {
 			return true, err
@@ -111,8 +111,8 @@ func (r *consuming[Tx]) reader() worker.Reader {
 }
 
 // refuses reports whether a message that no route takes is parked.
-func (r *consuming[Tx]) refuses(about headers) bool {
-	if about.isEvent {
+func (r *consuming[Tx]) refuses(isEvent bool) bool {
+	if isEvent {
 		return false
 	}
 	if r.foreign != nil {
@@ -129,7 +129,7 @@ func (r *consuming[Tx]) carries(m Received, about headers) bool {
 		takes = slices.ContainsFunc(r.routes, func(route Route[Tx]) bool { return route.takes(m, about.name) })
 		return nil
 	})
-	return takes || err != nil || r.refuses(about) // a panic comes again, and is parked then
+	return takes || err != nil || r.refuses(about.isEvent) // a panic comes again, and is parked then
 }
 
 // advance has the messages of a batch take effect, those of them that are new, and they
@@ -171,9 +171,8 @@ func (r *consuming[Tx]) once(ctx context.Context, tx Tx, a *arrived, known Memor
 		return worker.Permanent(ErrForgotten)
 	}
 	return worker.Safely(func() error {
-		about := inspect(a.Message)
-		taken, err := r.apply(ctx, tx, a, about)
-		if err == nil && !taken && r.refuses(about) {
+		taken, err := r.apply(ctx, tx, a)
+		if err == nil && !taken && r.refuses(a.isEvent) {
 			_, err = a.event()
 			err = worker.Permanent(err)
 		}
@@ -185,9 +184,13 @@ func (r *consuming[Tx]) once(ctx context.Context, tx Tx, a *arrived, known Memor
 func (r *consuming[Tx]) unpack(b worker.Batch) ([]arrived, []Identity, error) {
 	all, identities := make([]arrived, len(b.Events)), make([]Identity, len(b.Events))
 	for i, e := range b.Events {
-		err := worker.Safely(func() (err error) {
-			if all[i].Received, err = Carried(e); err != nil {
+		err := worker.Safely(func() error {
+			m, err := Carried(e)
+			if err != nil {
 				return worker.Permanent(err)
+			}
+			if all[i] = (arrived{Received: m, name: e.Name, isEvent: e.Position > 0}); b.Drain {
+				all[i] = *arrive(m) // perhaps another program has found this
 			}
 			id := e.Metadata.ID
 			if r.identity != nil {
@@ -195,7 +198,7 @@ func (r *consuming[Tx]) unpack(b worker.Batch) ([]arrived, []Identity, error) {
 					id = own
 				}
 			}
-			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: all[i].Time, Held: b.Drain}
+			identities[i] = Identity{ID: id, Topic: all[i].Topic, Position: e.Position, Time: all[i].Time, Held: b.Retried && i == 0}
 			return nil
 		})
 		if err != nil {

@@ -24,6 +24,8 @@ import (
 
 const day = 24 * time.Hour
 
+var errRefused = errors.New("refused")
+
 // tally sums up what Hooks.Applied is told.
 type tally struct {
 	mu                 sync.Mutex
@@ -162,15 +164,16 @@ func TestRememberForEver(t *testing.T) {
 	})
 }
 
-// What waited for longer than the memory is applied when it is retried, once, however
-// often it had come meanwhile; and what took effect meanwhile, elsewhere, is not.
-func TestDrainKnowsThatWhatIsParkedIsNew(t *testing.T) {
+// What was tried, and waited for longer than the memory, is applied when it is retried,
+// once, however often it had come meanwhile. Of what went behind it, untried, it is not
+// known any more whether it is new: somebody decides.
+func TestDrainKnowsThatWhatHasFailedIsNew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broker, d := memory.NewBroker(1), newDesk()
 		d.failing(func(what string) error {
 			if strings.HasPrefix(what, "order-1") {
-				return worker.Permanent(errors.New("refused"))
+				return worker.Permanent(errRefused)
 			}
 			return nil
 		})
@@ -187,7 +190,12 @@ func TestDrainKnowsThatWhatIsParkedIsNew(t *testing.T) {
 		d.failing(nil)
 		d.retry(t, "billing", "shop.order/0", "order-1")
 		after(time.Minute)
+		d.want(t, "order-2@1 {3}", "order-1@1 {1}")
+		d.wantParked(t, "billing", "shop.order/0 order-1 waiting 2: "+bus.ErrForgotten.Error())
+		d.retry(t, "billing", "shop.order/0", "order-1")
+		after(time.Minute)
 		d.want(t, "order-2@1 {3}", "order-1@1 {1}", "order-1@2 {2}")
+		d.wantParked(t, "billing")
 		end()
 	})
 }
@@ -196,7 +204,7 @@ func TestWhatTookEffectMeanwhileIsNotDrained(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broker, d := memory.NewBroker(1), newDesk()
-		d.failing(func(string) error { return worker.Permanent(errors.New("refused")) })
+		d.failing(func(string) error { return worker.Permanent(errRefused) })
 		one := noteAt(t, "1", 1, 1)
 		publish(t, broker, one)
 		c := bus.NewConsumer("billing", d.onOrders())

@@ -31,8 +31,9 @@ func TestPoisonParksItsKey(t *testing.T) {
 		"an unknown name":    {with(noteAt(t, "1", 2, 2), bus.HeaderName, "order.lost"), nil, `decode order-1@2 (order.lost, position 2): event cannot be decoded: unknown event name "order.lost"`},
 		"an unknown schema":  {with(noteAt(t, "1", 2, 2), bus.HeaderSchema, "7"), nil, "decode order-1@2 (order.noted, position 2): event cannot be decoded: unknown schema version 7 of order.noted: this program knows up to 2"},
 		"a damaged header":   {with(noteAt(t, "1", 2, 2), bus.HeaderVersion, "x"), nil, `read message of topic shop.order: message is no event of Annals: header annals-version: strconv.ParseInt: parsing "x": invalid syntax`},
-		"a missing position": {without(noteAt(t, "1", 2, 2), bus.HeaderPosition), nil, "read message of topic shop.order: message is no event of Annals: header annals-position is missing"},
-		"a missing name":     {without(noteAt(t, "1", 2, 2), bus.HeaderName), nil, "read message of topic shop.order: message is no event of Annals: header annals-name is missing"},
+		"a damaged position": {with(noteAt(t, "1", 2, 2), bus.HeaderPosition, ""), nil, `read message of topic shop.order: message is no event of Annals: header annals-position: strconv.ParseInt: parsing "": invalid syntax`},
+		"a damaged name":     {with(noteAt(t, "1", 2, 2), bus.HeaderName, "x"), nil, `read message of topic shop.order: message is no event of Annals: invalid event name "x": want family.fact, such as order.placed`},
+		"a damaged id":       {with(noteAt(t, "1", 2, 2), bus.HeaderID, "x"), nil, "read message of topic shop.order: message is no event of Annals: header annals-id: invalid UUID length: 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -67,11 +67,12 @@
 //
 // A consumer parks as a relay does: a message that fails for good, with all later ones of
 // its key. It keeps their bytes, because the topic forgets. So it does with an event of its
-// families that cannot be decoded or is damaged; that waits, where it can be told, with its
-// stream. Garbage of other producers has keys of its own, and never holds up a stream: see
-// WithForeign. A message that comes after what is remembered of its time was forgotten is
-// parked too, with ErrForgotten: it may have taken effect. A message that is parked and
-// retried takes effect once, too. WithDeadLetter has a copy of what waits sent to a topic.
+// families that cannot be decoded or is damaged; that waits with its stream if it has the
+// headers for its id, name, position and category, whatever is in them. Garbage of other
+// producers has keys of its own, and never holds up a stream: see WithForeign. A message that comes after what is remembered of its time was forgotten is
+// parked too, with ErrForgotten: it may have taken effect. So is one that went behind a
+// parked key, and whose turn comes so late: the inbox is asked about each of them, and
+// knows only of the first, which has failed before, that it is new. WithDeadLetter has a copy of what waits sent to a topic.
 //
 // A relay whose log was set back, and has lost what it published, stops with a
 // *worker.DivergedError, and so do the consumers that were given it, once

@@ -40,8 +40,10 @@ type Identity struct {
 	Position event.Position
 	// Time is that of the record. It counts only where there is no Position.
 	Time time.Time
-	// Held: it was parked ever since it came, so that it has not taken effect unless it is
-	// remembered. It is New or Repeated, never Forgotten.
+	// Held: it was tried and failed when it came, or a person has decided that it is to
+	// take effect, and it was parked ever since; so it has not taken effect unless it is
+	// remembered. It is New or Repeated, never Forgotten. What was parked behind another
+	// one, untried, is not Held.
 	Held bool
 }
 

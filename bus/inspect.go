@@ -11,26 +11,17 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 )
-
-// The headers of a message that a CloudEvent goes by, in Kafka's binary mode.
-const (
-	cloudID     = "ce_id"
-	cloudSource = "ce_source"
-	cloudType   = "ce_type"
-)
-
-// headerStream names the id of the stream where it is not the key of the message.
-const headerStream = "annals-stream"
 
 // headers is what the headers of a message say of it, as far as that is needed before it
 // is applied.
 type headers struct {
-	// isEvent: all that an event has and that is looked at here is there, and well-formed.
-	// Of a message that has not, EventOf is an error.
+	// isEvent: all that an event has and that is looked at here is there, and well-formed,
+	// and so is its lineage if it has one. Of one without it, EventOf is an error.
 	isEvent  bool
 	name     string         // of the event; "": there is none, or it is malformed
-	stream   event.Stream   // that the message says it is of; zero: it says none, or a malformed one
+	stream   event.Stream   // that an event, or a damaged one, says it is of; zero: it says none, or a malformed one
 	position event.Position // 0: it is no event
 	id       event.ID       // zero: there is none, or it is malformed
 	lineage  []byte
@@ -38,8 +29,9 @@ type headers struct {
 	cloudID, cloudSource []byte
 }
 
-// inspect reads the headers in one pass.
-func inspect(m Message) headers {
+// inspect reads the headers in one pass. Valid is the text of a lineage, so that one
+// which all messages have is not parsed each time; "": none is known.
+func inspect(m Message, valid string) headers {
 	var out headers
 	var id, name, category, stream, position []byte
 	for _, h := range m.Headers {
@@ -50,15 +42,15 @@ func inspect(m Message) headers {
 			first(&name, h.Value)
 		case HeaderCategory:
 			first(&category, h.Value)
-		case headerStream:
+		case HeaderStream:
 			first(&stream, h.Value)
 		case HeaderPosition:
 			first(&position, h.Value)
 		case HeaderLineage:
 			first(&out.lineage, h.Value)
-		case cloudID:
+		case HeaderCEID:
 			first(&out.cloudID, h.Value)
-		case cloudSource:
+		case HeaderCESource:
 			first(&out.cloudSource, h.Value)
 		}
 	}
@@ -67,14 +59,20 @@ func inspect(m Message) headers {
 	}
 	parsed, errID := uuid.ParseBytes(id)
 	out.id = parsed
-	if s := (event.Stream{Category: string(category), ID: string(stream)}); s.Validate() == nil {
+	damaged := id != nil && name != nil && position != nil // at worst: they are there
+	if s := (event.Stream{Category: string(category), ID: string(stream)}); damaged && s.Validate() == nil {
 		out.stream = s
 	}
 	if s := string(name); event.ValidateName(s) == nil {
 		out.name = s
 	}
 	at, errAt := strconv.ParseInt(string(position), 10, 64)
-	if out.isEvent = errID == nil && errAt == nil && at > 0 && out.name != "" && out.stream.ID != ""; out.isEvent {
+	out.isEvent = errID == nil && errAt == nil && at > 0 && out.name != "" && out.stream.ID != ""
+	if out.isEvent && string(out.lineage) != valid {
+		_, err := eventstore.ParseLineage(string(out.lineage))
+		out.isEvent = err == nil
+	}
+	if out.isEvent {
 		out.position = event.Position(at)
 	}
 	return out
@@ -95,10 +93,10 @@ var space = uuid.MustParse("8f1f9a9e-6d0c-5d0a-9c39-5f4b1f3a7a10")
 
 // identify returns what a message is known by: the id of an event, else the source and
 // id of a CloudEvent, else its place in the topic, so that then only the record itself
-// is a repeat of it.
+// is a repeat of it. The id of an event in a message that is none counts for nothing.
 func (h headers) identify(d Delivery, offset int64) event.ID {
 	switch {
-	case h.id != event.ID{}:
+	case h.isEvent && h.id != event.ID{}:
 		return h.id
 	case len(h.cloudID) > 0 && len(h.cloudSource) > 0:
 		return uuid.NewSHA1(space, fmt.Appendf(nil, "cloudevent %q %q", h.cloudSource, h.cloudID))
@@ -108,7 +106,8 @@ func (h headers) identify(d Delivery, offset int64) event.ID {
 
 // keyed returns what a message has in common with those whose order matters, as a
 // stream: that of an event, also of a damaged one, so that what comes behind it in its
-// stream waits for it. Others have a namespace of their own, which no event can be in,
+// stream waits for it. A damaged one has an id, a name and a position, whatever is in
+// them: a record that only names a category must not hold up a stream. Others have a namespace of their own, which no event can be in,
 // as a slash is in no category: the topic with the key of the record, or the part if it
 // has none.
 func (h headers) keyed(part string, m Message) event.Stream {

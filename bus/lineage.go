@@ -37,12 +37,8 @@ func IsLate(m Message) bool {
 
 // LineageOf returns the text of HeaderLineage, "" if the message has none.
 func LineageOf(m Message) string {
-	for _, h := range m.Headers {
-		if h.Key == HeaderLineage {
-			return string(h.Value)
-		}
-	}
-	return ""
+	v, _ := m.header(HeaderLineage)
+	return string(v)
 }
 
 // resume finds out whether the log is still the one that the relay has read. If

@@ -225,19 +225,19 @@ func appendID(b []byte, id event.ID) []byte {
 // and nobody can tell their order there; a consumer that parks by stream parks one part
 // of it; and a relay that parks a stream holds aside one key in part.
 func Keyed(m Message, key []byte) Message {
-	if m.header(HeaderStream) == nil {
+	if _, ok := m.header(HeaderStream); !ok {
 		m.Headers = append(slices.Clip(m.Headers), Header{HeaderStream, m.Key})
 	}
 	m.Key = key
 	return m
 }
 
-// header returns the value of the first header of the key, nil if there is none.
-func (m Message) header(key string) []byte {
+// header returns the value of the first header of the key; false: there is none.
+func (m Message) header(key string) ([]byte, bool) {
 	for _, h := range m.Headers {
 		if h.Key == key {
-			return h.Value
+			return h.Value, true
 		}
 	}
-	return nil
+	return nil, false
 }

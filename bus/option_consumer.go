@@ -66,7 +66,7 @@ func WithMemory(d time.Duration) ConsumerOption {
 
 // WithIdentity says what a message is known by: two with one id are one message, and the
 // second has no effect. It must be pure. False leaves it to the default: the id of an
-// event, whatever topic it comes in; else the source and id of a CloudEvent (ce_source,
+// event, whatever topic it comes in, if all its headers are there and well-formed; else the source and id of a CloudEvent (ce_source,
 // ce_id); else the place in the topic, by which only the same record is a repeat, and not
 // what its producer has sent twice.
 func WithIdentity(of func(m Received) (event.ID, bool)) ConsumerOption {

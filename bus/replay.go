@@ -17,7 +17,10 @@ import (
 const HeaderReplay = "annals-replay"
 
 // ReplayOf returns the text of HeaderReplay, "" if the message has none.
-func ReplayOf(m Message) string { return string(m.header(HeaderReplay)) }
+func ReplayOf(m Message) string {
+	v, _ := m.header(HeaderReplay)
+	return string(v)
+}
 
 // Replay says which part of the log Relay.Replay publishes again. The zero value is all
 // that the relay has published.

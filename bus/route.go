@@ -7,6 +7,7 @@ import (
 
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/event"
+	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -76,9 +77,9 @@ func (m Match) And(others ...Match) Match {
 // is none.
 func Named(names ...string) Match {
 	return func(m Received) bool {
-		name, ok := headerOf(m.Message, HeaderName)
+		name, ok := m.header(HeaderName)
 		if !ok {
-			name, ok = headerOf(m.Message, cloudType)
+			name, ok = m.header(HeaderCEType)
 		}
 		return ok && slices.Contains(names, string(name))
 	}
@@ -87,7 +88,7 @@ func Named(names ...string) Match {
 // HasHeader matches messages that have a header of the value.
 func HasHeader(key, value string) Match {
 	return func(m Received) bool {
-		v, ok := headerOf(m.Message, key)
+		v, ok := m.header(key)
 		return ok && string(v) == value
 	}
 }
@@ -97,40 +98,42 @@ func InTopic(topics ...string) Match {
 	return func(m Received) bool { return slices.Contains(topics, m.Topic) }
 }
 
-// headerOf returns the first header of a key.
-func headerOf(m Message, key string) ([]byte, bool) {
-	for _, h := range m.Headers {
-		if h.Key == key {
-			return h.Value, true
-		}
-	}
-	return nil, false
-}
-
-// arrived is a message on its way through the routes: that of an event is read once.
+// arrived is a message on its way through the routes, with what inspect has found: that
+// of an event is read once.
 type arrived struct {
 	Received
+	name    string
+	isEvent bool
+
 	read     bool
 	recorded event.Recorded
 	err      error
 }
 
+func arrive(m Received) *arrived {
+	about := inspect(m.Message, "")
+	return &arrived{Received: m, name: about.name, isEvent: about.isEvent}
+}
+
 func (a *arrived) event() (event.Recorded, error) {
 	if !a.read {
-		a.recorded, a.err = EventOf(a.Message)
+		if a.recorded, a.err = EventOf(a.Message); a.err == nil && !a.isEvent {
+			_, err := eventstore.ParseLineage(LineageOf(a.Message))
+			a.err = fmt.Errorf("read message of topic %s: %w: header %s: %w", a.Topic, ErrForeign, HeaderLineage, err)
+		}
 		a.read = true
 	}
 	return a.recorded, a.err
 }
 
 // context returns one for handlers of the message.
-func (a *arrived) context(ctx context.Context, about headers) context.Context {
-	if about.isEvent {
+func (a *arrived) context(ctx context.Context) context.Context {
+	if a.isEvent {
 		if r, err := a.event(); err == nil {
 			return event.WithCause(ctx, r)
 		}
 	}
-	parent, _ := headerOf(a.Message, HeaderTraceParent)
-	state, _ := headerOf(a.Message, HeaderTraceState)
+	parent, _ := a.header(HeaderTraceParent)
+	state, _ := a.header(HeaderTraceState)
 	return event.WithMetadata(ctx, event.Metadata{TraceParent: string(parent), TraceState: string(state)})
 }

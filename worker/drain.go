@@ -38,7 +38,10 @@ const begunText = "the attempt has begun, and nothing is known of its end"
 // nextText is that of a parked key between two drains.
 const nextText = "the events before these have taken effect, and these are next"
 
-const killedText = "the process has ended while this event was applied"
+// endedText begins the errors of events during which the process has ended.
+const endedText = "the process has ended "
+
+const killedText = endedText + "while this event was applied"
 
 // nextDue returns when a parked key is due; false if none will be.
 func (s *segment) nextDue() (first time.Time, ok bool) {
@@ -137,7 +140,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	crash.At("worker.drain.begun")
 	n := 0
 	if err == nil {
-		n, err = s.drainSome(ctx, p, items, events)
+		n, err = s.drainSome(ctx, p, items, events, before.failed())
 	}
 	if err != nil {
 		return s.drainFailed(ctx, h, before, p, events, err)
@@ -154,10 +157,17 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 	return nil
 }
 
+// failed reports whether an attempt at the present first event has come to its end, and
+// failed. Of one that ended the process nothing is known.
+func (p Parked) failed() bool {
+	return p.Error != "" && p.Error != nextText && p.Error != begunText && !strings.HasPrefix(p.Error, endedText)
+}
+
 // drainSome applies as many of the first items as go, and returns how many went.
-func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded) (int, error) {
+func (s *segment) drainSome(ctx context.Context, p Parked, items []Item, events []event.Recorded, retried bool) (int, error) {
 	for n := len(events); ; {
 		b := s.drainOf(p, items, events[:n])
+		b.Retried = retried
 		err := s.apply(ctx, b)
 		if err == nil {
 			s.tally.ok(p.Key.Key)

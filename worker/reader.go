@@ -95,6 +95,9 @@ type Batch struct {
 	Events []event.Recorded
 	// Drain: they were parked.
 	Drain bool
+	// Retried: of a drain, the first event was tried before, and failed. What lies behind
+	// it, and one during which the process has ended, may not have been tried at all.
+	Retried bool
 	// Write is to be stored with their effects.
 	Write Write
 	// Repeated is for Apply to fill in, by index: which of the events it has found to have

@@ -123,7 +123,7 @@ func (s *segment) claim(ctx context.Context, in *intake, lo, hi int) (int, error
 			c.Times = s.suspect.Times + 1
 		}
 		if c.Times > s.Retry.Kills {
-			killer := Permanent(fmt.Errorf("the process has ended %d times while this event was applied", s.suspect.Times))
+			killer := Permanent(fmt.Errorf(endedText+"%d times while this event was applied", s.suspect.Times))
 			if s.Stop {
 				return hi, killer
 			}
