@@ -22,10 +22,11 @@ const HeaderLineage = "annals-lineage"
 // Its value is "1".
 const HeaderLate = "annals-late"
 
-func withLineage(m Message, lineage string, late bool) Message {
-	m.Headers = append(slices.Clip(m.Headers), Header{HeaderLineage, []byte(lineage)})
+// withLineage adds the headers in the room that the message has for more.
+func withLineage(m Message, lineage []byte, late bool) Message {
+	m.Headers = append(m.Headers, Header{HeaderLineage, lineage})
 	if late {
-		m.Headers = append(m.Headers, Header{HeaderLate, []byte("1")})
+		m.Headers = append(m.Headers, Header{HeaderLate, one})
 	}
 	return m
 }

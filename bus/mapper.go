@@ -13,7 +13,8 @@ import (
 // topic, under one key, if their order matters to anybody: see Keyed.
 //
 // A mapper of your own calls one of this package, or MessageOf, and changes the message:
-// it adds headers, say. An error, or a panic, is the event's: it is parked, with all
+// it adds headers, say. The headers of a message are its own: a relay appends to them. An
+// error, or a panic, is the event's: it is parked, with all
 // later ones of its stream.
 type Mapper func(r event.Recorded) (Message, bool, error)
 

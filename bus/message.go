@@ -126,7 +126,7 @@ func (f *form) message(topic string, r event.Recorded) (Message, error) {
 	md := &r.Metadata
 	texts := len(md.Correlation) + len(md.Causation) + len(md.TraceParent) + len(md.TraceState)
 	buf := make([]byte, 0, 256+len(r.Stream.ID)+len(r.Name)+len(r.ContentType)+len(r.Stream.Category)+texts+metadataSize(md))
-	hs := make([]Header, 0, f.headers(&r))
+	hs := make([]Header, 0, f.headers(&r)+relayHeaders)
 	from := 0
 	// value returns what was appended since it was called last.
 	value := func(b []byte) []byte {
@@ -196,7 +196,10 @@ func (f *form) message(topic string, r event.Recorded) (Message, error) {
 	return Message{Topic: topic, Key: key, Value: r.Payload, Headers: hs}, nil
 }
 
-// headers returns how many there are.
+// relayHeaders is room for those that a relay adds.
+const relayHeaders = 2
+
+// headers returns how many there are at most.
 func (f *form) headers(r *event.Recorded) int {
 	md := &r.Metadata
 	n := 9

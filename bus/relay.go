@@ -172,13 +172,7 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 	if err := r.meet(ctx, b.Term, mapped); err != nil {
 		return worker.Systemic(err)
 	}
-	var messages []Message
-	var index []int // in b.Events
-	for i, m := range mapped {
-		if e := b.Events[i]; m.topic != "" && (b.Drain || e.Position > r.marks[m.part()].Position) && !r.acked[e.Position] {
-			messages, index = append(messages, withLineage(m.message, r.marks[logPart].Lineage, b.Drain)), append(index, i)
-		}
-	}
+	messages, index := r.unsent(b, mapped)
 	w := r.write(b)
 	if sabotage.SaveFirst {
 		if err := r.save(ctx, b, w); err != nil {
@@ -201,6 +195,27 @@ func (r *relayRun) publish(ctx context.Context, b worker.Batch) error {
 	return nil
 }
 
+// unsent returns the messages of a batch that are to be published, and where their events
+// are in it.
+func (r *relayRun) unsent(b worker.Batch, page []mapped) ([]Message, []int) {
+	messages, index := make([]Message, 0, len(page)), make([]int, 0, len(page))
+	lineage := []byte(r.marks[logPart].Lineage)
+	var sent event.Position // of the category to the topic
+	for i := range page {
+		m := &page[i]
+		if i == 0 || !m.pairs(&page[i-1]) {
+			sent = r.marks[m.part()].Position
+		}
+		if m.topic == "" {
+			continue
+		}
+		if e := b.Events[i]; (b.Drain || e.Position > sent) && !r.acked[e.Position] {
+			messages, index = append(messages, withLineage(m.message, lineage, b.Drain)), append(index, i)
+		}
+	}
+	return messages, index
+}
+
 // save makes the write that belongs to a batch.
 func (r *relayRun) save(ctx context.Context, b worker.Batch, w worker.Write) error {
 	if err := r.from.Save(ctx, r.name, b.Term, w); err != nil {
@@ -218,7 +233,12 @@ type mapped struct {
 	message         Message
 }
 
-func (m mapped) part() string { return part(m.category, m.topic) }
+func (m *mapped) part() string { return part(m.category, m.topic) }
+
+// pairs reports whether both are of the same category and topic.
+func (m *mapped) pairs(other *mapped) bool {
+	return m.category == other.category && m.topic == other.topic
+}
 
 func (r *relayRun) mapAll(events []event.Recorded) ([]mapped, error) {
 	out := make([]mapped, len(events))
@@ -274,7 +294,11 @@ func (r *relayRun) meet(ctx context.Context, term worker.Term, page []mapped) er
 // fresh returns the pairs that the page shows for the first time.
 func (r *relayRun) fresh(page []mapped) worker.Checkpoint {
 	fresh := worker.Checkpoint{}
-	for _, m := range page {
+	for i := range page {
+		m := &page[i]
+		if i > 0 && m.pairs(&page[i-1]) {
+			continue
+		}
 		if _, known := r.marks[m.part()]; !known {
 			fresh[m.part()] = worker.Mark{}
 		}

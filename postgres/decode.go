@@ -17,7 +17,8 @@ const eventColumns = `position, category, stream_id, version, event_id, name, sc
 
 // decoder turns rows into events. Rows in the binary format, which pgx asks for
 // in most of its modes, are read as they are: it is the longest part of a read.
-// In other modes they go through Scan.
+// Texts are the same bytes in both formats, and pgx asks for the other one. In other
+// modes rows go through Scan.
 type decoder struct {
 	binary bool
 	last   event.Recorded // the names of the row before, which mostly come again
@@ -26,7 +27,7 @@ type decoder struct {
 func newDecoder(rows pgx.Rows) *decoder {
 	d := &decoder{binary: true}
 	for _, f := range rows.FieldDescriptions() {
-		d.binary = d.binary && f.Format == pgtype.BinaryFormatCode
+		d.binary = d.binary && (f.Format == pgtype.BinaryFormatCode || f.DataTypeOID == pgtype.TextOID)
 	}
 	return d
 }

@@ -32,13 +32,13 @@ func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	b := &batch{all: make([]outgoing, len(messages))}
 	select {
 	case p.guard.turn <- struct{}{}:
 		defer func() { <-p.guard.turn }()
 	case <-ctx.Done():
-		return b.failed(-1, fmt.Errorf("wait for another Publish: %w", ctx.Err()))
+		return newBatch(len(messages)).failed(-1, fmt.Errorf("wait for another Publish: %w", ctx.Err()))
 	}
+	b := p.takeBatch(len(messages))
 	if err := p.settle(ctx); err != nil {
 		return b.failed(-1, err)
 	}
@@ -50,6 +50,7 @@ func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
 			return b.failed(i, err)
 		}
 	}
+	p.putBatch(b)
 	return nil
 }
 
@@ -69,8 +70,31 @@ func (p *Publisher) settle(ctx context.Context) error {
 
 // batch is what one Publish sends.
 type batch struct {
-	all []outgoing
-	mu  sync.Mutex
+	all     []outgoing
+	headers []kgo.RecordHeader // of all
+	mu      sync.Mutex
+}
+
+func newBatch(messages int) *batch { return &batch{all: make([]outgoing, messages)} }
+
+// takeBatch returns one in the memory of the last one, if it can: together they are most of
+// what a Publish needs. The caller has the turn.
+func (p *Publisher) takeBatch(messages int) *batch {
+	b := p.spare
+	p.spare = nil
+	if b == nil || cap(b.all) < messages {
+		return newBatch(messages)
+	}
+	b.all = b.all[:messages]
+	return b
+}
+
+// putBatch is for a batch of which all is acknowledged, so that the client is done with it.
+func (p *Publisher) putBatch(b *batch) {
+	clear(b.all)
+	clear(b.headers)
+	b.headers = b.headers[:0]
+	p.spare = b
 }
 
 // outgoing is a message on its way.

@@ -27,6 +27,7 @@ type Publisher struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	guard  *guard
+	spare  *batch // for the next Publish, under the turn of the guard; may be nil
 
 	// What the client takes: bytes of a record batch, and records and bytes of a round.
 	limitOf                func(topic string) int

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -101,25 +102,31 @@ func (p *Publisher) route(topic string) (*route, error) {
 // is that of the message at the index, if there is one.
 func (p *Publisher) address(ctx context.Context, b *batch, messages []bus.Message) (index int, err error) {
 	topics, headers := map[string]*route{}, 0
-	for _, m := range messages {
-		topics[m.Topic] = nil
-		headers += len(m.Headers)
+	for i := range messages {
+		if m := &messages[i]; i == 0 || m.Topic != messages[i-1].Topic {
+			topics[m.Topic] = nil
+		}
+		headers += len(messages[i].Headers)
 	}
 	if err := p.routes(ctx, topics); err != nil {
 		return -1, err
 	}
-	all := make([]kgo.RecordHeader, 0, headers)
-	for i, m := range messages {
-		first := len(all)
+	all := slices.Grow(b.headers[:0], headers)
+	for i := range messages {
+		m, o, first := &messages[i], &b.all[i], len(all)
 		for _, h := range m.Headers {
-			all = append(all, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+			all = append(all, kgo.RecordHeader(h))
 		}
-		o := &b.all[i]
-		o.batch, o.to = b, topics[m.Topic]
+		if o.batch = b; i > 0 && m.Topic == messages[i-1].Topic {
+			o.to = b.all[i-1].to
+		} else {
+			o.to = topics[m.Topic]
+		}
 		o.record = kgo.Record{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: all[first:len(all):len(all)]}
 		o.size = sizeOf(&o.record)
 		o.partition = int32(o.to.partition(&o.record, o.size))
 	}
+	b.headers = all
 	return p.oversized(ctx, b, topics)
 }
 

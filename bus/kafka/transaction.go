@@ -167,7 +167,7 @@ func (l *Ledger) Commit(ctx context.Context, messages []bus.Message, cursor []by
 func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []byte) error {
 	all := make([]bus.Message, 0, len(messages)+1)
 	all = append(append(all, messages...), bus.Message{Topic: l.cursorTopic(l.relay), Key: []byte(l.relay), Value: cursor})
-	b := &batch{all: make([]outgoing, len(all))}
+	b := newBatch(len(all))
 	select {
 	case l.guard.turn <- struct{}{}: // for as long as the messages are addressed
 	case <-ctx.Done():

@@ -66,6 +66,25 @@ func pagesAnnals(log eventstore.Log, limit, events int) func(context.Context, ti
 	})
 }
 
+// keptPagesByHand keeps the rows of a page until the next one is read, as a loop must that
+// does something with all of them at once.
+func keptPagesByHand(pool *pgxpool.Pool, limit, events int) func(context.Context, time.Duration) (sample, error) {
+	return pass(events, func(ctx context.Context, after int64) (int64, int, error) {
+		rows, err := pool.Query(ctx, pageByHand, after, limit)
+		if err != nil {
+			return 0, 0, err
+		}
+		page, bytes := make([]row, 0, limit), 0
+		n, err := scan(rows, func(r *row) {
+			page, bytes = append(page, *r), bytes+len(r.payload)
+		})
+		if err != nil || n == 0 {
+			return after, n, err
+		}
+		return page[n-1].position, n, wantBytes(bytes, n)
+	})
+}
+
 const pageByHand = `SELECT ` + columnsByHand + ` FROM ` + byHand + ` WHERE position > $1 ORDER BY position LIMIT $2`
 
 func pagesByHand(pool *pgxpool.Pool, limit, events int) func(context.Context, time.Duration) (sample, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,12 +37,12 @@ func relay(b bar) workload {
 
 func openRelay(ctx context.Context, l *lab) (_ *trial, err error) {
 	const length = 100
-	streams := max(2, l.events/length)
+	streams := max(2, 2*l.events/length) // so many that how the relay begins is a small part of the time
 	events := streams * length
 	r := &relayed{events: events}
 	t, err := openFilled(ctx, l, streams, length, func(store *postgres.DB, pool *pgxpool.Pool) (side, side) {
 		r.store = store
-		return side{run: r.ours}, side{run: r.byHand(pagesByHand(pool, relayPage, events))}
+		return side{run: r.ours}, side{run: r.byHand(keptPagesByHand(pool, relayPage, events))}
 	})
 	if err != nil {
 		return nil, err
@@ -71,9 +72,8 @@ type relayed struct {
 	broker   *broker.Broker
 	client   *kgo.Client // of the relay
 	plain    *kgo.Client
-	admin    *kadm.Client
-	messages []bus.Message // of the whole log
-	topics   int           // that were made
+	admin  *kadm.Client
+	topics int // that were made
 
 	reading, producing []float64 // by hand, events per second in each round
 }
@@ -90,21 +90,38 @@ func (r *relayed) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.admin = kadm.NewClient(r.plain)
-	for at := event.Position(0); len(r.messages) < r.events; {
+	return nil
+}
+
+// records returns those that a relay makes of the whole log, for a topic. They are not kept:
+// the collector would look at them in the other side's turn.
+func (r *relayed) records(ctx context.Context, topic string) ([]*kgo.Record, error) {
+	lineage, err := r.store.Lineage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mapper := bus.TopicPerCategory(topic)
+	out := make([]*kgo.Record, 0, r.events)
+	for at := event.Position(0); len(out) < r.events; {
 		page, err := r.store.ReadLog(ctx, eventstore.LogQuery{After: at, Limit: relayPage})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, e := range page.Events {
-			m, err := bus.MessageOf("", e)
+			m, _, err := mapper(e)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			r.messages = append(r.messages, m)
+			record := &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value, Headers: make([]kgo.RecordHeader, 0, len(m.Headers)+1)}
+			for _, h := range append(m.Headers, bus.Header{Key: bus.HeaderLineage, Value: []byte(lineage.String())}) {
+				record.Headers = append(record.Headers, kgo.RecordHeader(h))
+			}
+			out = append(out, record)
 		}
 		at = page.Next
 	}
-	return nil
+	runtime.GC() // of what was needed to make them
+	return out, nil
 }
 
 func (r *relayed) close() {
@@ -163,7 +180,7 @@ func (r *relayed) byHand(read func(context.Context, time.Duration) (sample, erro
 		if perSecond(a) < perSecond(b) {
 			b = a
 		}
-		b.latencies = nil
+		b.latencies = nil // of pages
 		return b, nil
 	}
 }
@@ -176,16 +193,16 @@ func (r *relayed) produce(ctx context.Context) (int, time.Duration, error) {
 	if _, err := r.admin.CreateTopic(ctx, bus.DefaultPartitions, 1, nil, topic); err != nil {
 		return 0, 0, err
 	}
+	records, err := r.records(ctx, topic)
+	if err != nil {
+		return 0, 0, err
+	}
 	var (
 		mu    sync.Mutex
 		first error
 	)
 	start := time.Now()
-	for _, m := range r.messages {
-		record := &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value, Headers: make([]kgo.RecordHeader, len(m.Headers))}
-		for i, h := range m.Headers {
-			record.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
-		}
+	for _, record := range records {
 		r.plain.Produce(ctx, record, func(_ *kgo.Record, err error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -201,7 +218,7 @@ func (r *relayed) produce(ctx context.Context) (int, time.Duration, error) {
 	if first != nil {
 		return 0, 0, first
 	}
-	return len(r.messages), took, r.remove(ctx, topic)
+	return len(records), took, r.remove(ctx, topic)
 }
 
 // remove deletes a topic, which must have all events.
