@@ -105,7 +105,7 @@ func (r *consuming[Tx]) reader() worker.Reader {
 	}
 	w.Apply = r.advance
 	if r.deadLetter != nil {
-		w.Waiting = (&deadLetters{to: r.deadLetter, topic: r.deadTopic, consumer: r.name}).send
+		w.Waiting = (&deadLetters{to: r.deadLetter, topic: r.deadTopic, consumer: r.name, logger: w.Logger}).send
 	}
 	return w
 }

@@ -3,9 +3,10 @@ package bus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/annals-go/annals/event"
@@ -31,18 +32,26 @@ type deadLetters struct {
 	to       Publisher
 	topic    Contract
 	consumer string
+	logger   *slog.Logger
 
-	mu    sync.Mutex
-	exist bool // the topic does
+	exist atomic.Bool // the topic does
 }
 
-// send is a Reader.Waiting.
+// send is a Reader.Waiting. A copy that cannot be sent however long one waits, such as one
+// that is too large with its headers, holds up nothing: what counts is what is parked.
 func (d *deadLetters) send(ctx context.Context, p worker.Parked, e event.Recorded) error {
 	m, err := Carried(e)
-	if err == nil {
+	if err != nil {
+		err = worker.Permanent(err)
+	} else {
 		err = d.publish(ctx, d.letter(p, m))
 	}
-	if err != nil {
+	switch {
+	case worker.IsPermanent(err):
+		d.logger.ErrorContext(ctx, "dead letter is refused, parking without it", "consumer", d.consumer, "topic", d.topic.Topic,
+			"part", p.Part, "key", p.Key.Key, "error", err)
+		return nil
+	case err != nil:
 		return fmt.Errorf("send dead letter to %s: %w", d.topic.Topic, err)
 	}
 	return nil
@@ -63,25 +72,24 @@ func (d *deadLetters) letter(p worker.Parked, m Received) Message {
 	return Message{Topic: d.topic.Topic, Key: m.Key, Value: m.Value, Headers: slices.Concat(about, m.Headers)}
 }
 
-// publish makes the topic first, if nobody has.
+// publish makes the topic first, if nobody has. Nobody waits for another one here: while
+// the broker is away each partition would wait for all the others.
 func (d *deadLetters) publish(ctx context.Context, m Message) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.exist {
+	if !d.exist.Load() {
 		have, err := d.to.Topics(ctx, d.topic.Topic)
 		if err != nil {
-			return err
+			return worker.Systemic(err)
 		}
 		if _, ok := have[d.topic.Topic]; !ok {
 			if err := d.to.Create(ctx, d.topic); err != nil {
-				return err
+				return worker.Systemic(err)
 			}
 		}
-		d.exist = true
+		d.exist.Store(true)
 	}
 	err := d.to.Publish(ctx, []Message{m})
 	if err != nil {
-		d.exist = false // perhaps it was deleted meanwhile
+		d.exist.Store(false) // perhaps it was deleted meanwhile
 	}
 	return err
 }

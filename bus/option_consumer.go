@@ -87,7 +87,8 @@ func WithForeign(f Foreign) ConsumerOption {
 // decide sent to a topic, for tools that look there: the same key, value and headers, with
 // those of a dead letter before them (HeaderDeadTopic and so on). It is sent before the
 // message is parked, at least once; while that fails nothing is parked, and the consumer
-// pauses. Messages that wait behind it are not sent. The topic is made if it does not
+// pauses. A copy that the broker refuses for good, such as one that is too large with the
+// headers, is logged as an error, and the message parked without it. Messages that wait behind it are not sent. The topic is made if it does not
 // exist. The copy is for looking at: what is parked is decided on with a worker.Amender.
 // Default: nothing is sent.
 func WithDeadLetter(to Publisher, topic Contract) ConsumerOption {
