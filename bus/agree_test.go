@@ -190,7 +190,7 @@ func TestRelayStopsAtATopicThatDoesNotFit(t *testing.T) {
 // What was agreed on and is not so any more stops the relay, before it publishes anything.
 func TestRelayStopsAtATopicThatHasChanged(t *testing.T) {
 	t.Parallel()
-	const decisions = "run annals relay adopt main annals.order to take it as it is and go on, or annals relay refill main annals.order to fill it from the beginning of the log"
+	const decisions = "run annals relay adopt main annals.order --yes to take it as it is and go on, or annals relay refill main annals.order --yes to fill it from the beginning of the log"
 	for name, c := range map[string]struct {
 		change func(*bus.Topic)
 		gone   bool
@@ -203,7 +203,7 @@ func TestRelayStopsAtATopicThatHasChanged(t *testing.T) {
 		},
 		"gone": {
 			gone: true,
-			want: "relay/main: topic annals.order is gone, agreed on since 2026-03-01T12:00:00Z: 1 partition, id a: run annals relay refill main annals.order to make it and fill it from the beginning of the log, or annals relay adopt main annals.order to make it and go on",
+			want: "relay/main: topic annals.order is gone, agreed on since 2026-03-01T12:00:00Z: 1 partition, id a: run annals relay refill main annals.order --yes to make it and fill it from the beginning of the log, or annals relay adopt main annals.order --yes to make it and go on",
 		},
 		"grown": {
 			change: func(t *bus.Topic) { t.Partitions = 12 },
@@ -211,11 +211,11 @@ func TestRelayStopsAtATopicThatHasChanged(t *testing.T) {
 		},
 		"compacted": {
 			change: func(t *bus.Topic) { t.Compacted = true },
-			want:   "relay/main: topic annals.order is compacted (1 partition, id a, agreed on since 2026-03-01T12:00:00Z: 1 partition, id a): it loses events and cannot be adopted: set its cleanup.policy to delete, and if it has lost some run annals relay refill main annals.order to fill it from the beginning of the log",
+			want:   "relay/main: topic annals.order is compacted (1 partition, id a, agreed on since 2026-03-01T12:00:00Z: 1 partition, id a): it loses events and cannot be adopted: set its cleanup.policy to delete, and if it has lost some run annals relay refill main annals.order --yes to fill it from the beginning of the log",
 		},
 		"another contract": {
 			option: bus.WithOtherTopics(bus.Contract{Partitions: 3}),
-			want:   "relay/main: topic annals.order has 1 partition, id a, and its Contract in the program wants Partitions 3: say 1 there, or change the topic and run annals relay adopt main annals.order or annals relay refill main annals.order",
+			want:   "relay/main: topic annals.order has 1 partition, id a, and its Contract in the program wants Partitions 3: say 1 there, or change the topic and run annals relay adopt main annals.order --yes or annals relay refill main annals.order --yes",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -97,7 +97,7 @@ func (e *TopicError) before() string {
 
 // command returns what a person runs to decide.
 func (e *TopicError) command(d Decision) string {
-	return fmt.Sprintf("annals relay %s %s %s", d, strings.TrimPrefix(e.Relay, relayKind), e.Topic)
+	return fmt.Sprintf("annals relay %s %s %s --yes", d, strings.TrimPrefix(e.Relay, relayKind), e.Topic)
 }
 
 // topic returns what was agreed on, of what a broker can change.

@@ -100,8 +100,8 @@
 // that differ are warnings.
 //
 // Somebody decides then, with Decide or the command it names. "annals relay adopt main
-// shop.order" takes the topic as it is and goes on; "annals relay refill main shop.order"
-// fills it from the beginning of the log. To adopt a topic that has grown moves keys: stop
+// shop.order --yes" takes the topic as it is and goes on; "annals relay refill main
+// shop.order --yes" fills it from the beginning of the log. To adopt a topic that has grown moves keys: stop
 // its consumers before, and build anew what they have built. A compacted topic is not
 // adopted: order and events are lost in it.
 //

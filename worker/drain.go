@@ -17,11 +17,12 @@ type held struct {
 	state State
 	next  time.Time
 	tried int // what segment.applied was when it was tried last
+	first int64
 }
 
 // know has a parked key in mind, with what was known of it before.
 func (s *segment) know(all map[string]*held, p Parked) {
-	h := &held{p.State, p.Next, s.applied}
+	h := &held{p.State, p.Next, s.applied, p.First}
 	if before := s.held[p.Key.Key]; before != nil {
 		h.tried = before.tried
 	}
@@ -153,7 +154,7 @@ func (s *segment) drain(ctx context.Context, key Key, h *held) error {
 		s.lookAround()
 		return nil
 	}
-	h.next, h.tried = time.Now(), s.applied
+	h.next, h.tried, h.first = time.Now(), s.applied, items[n].Seq
 	return nil
 }
 

@@ -252,13 +252,15 @@ func (s *segment) waiting(ctx context.Context, p Parked, e event.Recorded) error
 	return nil
 }
 
-// isHeld reports whether an event goes behind a parked key, or has its key parked.
+// isHeld reports whether an event goes behind a parked key, or has its key parked. One that
+// lies before the first that is parked has taken effect, and comes again, as when a topic
+// is filled again.
 func (s *segment) isHeld(in *intake, key Key, seq int64) bool {
-	p := in.parking[key.Key]
+	p, h := in.parking[key.Key], s.held[key.Key]
 	if sabotage.ParkAlone {
 		return p != nil && p.First == seq
 	}
-	return p != nil && p.First <= seq || s.held[key.Key] != nil
+	return p != nil && p.First <= seq || h != nil && h.first <= seq
 }
 
 func (s *segment) key(e event.Recorded) Key { return Key{s.part, tidy(s.Key(e))} }
