@@ -127,6 +127,7 @@ func (f *replayFlags) replay() (bus.Replay, error) {
 }
 
 func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, f replayFlags) error {
+	name = strings.TrimPrefix(name, relayPrefix)
 	q, err := f.replay()
 	if err != nil {
 		return usage(fmt.Errorf("%s%w", within(cmd), err))

@@ -254,13 +254,13 @@ func (s *segment) waiting(ctx context.Context, p Parked, e event.Recorded) error
 
 // isHeld reports whether an event goes behind a parked key, or has its key parked. One that
 // lies before the first that is parked has taken effect, and comes again, as when a topic
-// is filled again.
+// is filled again. Of one that comes late that is not known: see holdLate.
 func (s *segment) isHeld(in *intake, key Key, seq int64) bool {
 	p, h := in.parking[key.Key], s.held[key.Key]
 	if sabotage.ParkAlone {
 		return p != nil && p.First == seq
 	}
-	return p != nil && p.First <= seq || h != nil && h.first <= seq
+	return p != nil && p.First <= seq || h != nil && (h.first <= seq || in.late > 0)
 }
 
 func (s *segment) key(e event.Recorded) Key { return Key{s.part, tidy(s.Key(e))} }
