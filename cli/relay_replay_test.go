@@ -80,7 +80,7 @@ func TestRelayReplay(t *testing.T) {
 	if diff := cmp.Diff([]string{"1", "2", "3", "4", "5", "2 r1", "3 r1", "4 r1"}, messages(t, brokers, "shop.order", 8)); diff != "" {
 		t.Errorf("shop.order: %s", diff)
 	}
-	check(t, run(t, url, args("main", "--to-topic", "copy", "--from-time", "2020-01-01T00:00:00Z", "--category", "order", "--name", "order.placed", "--stream", "order-1,order-2")),
+	check(t, run(t, url, args("relay/main", "--to-topic", "copy", "--from-time", "2020-01-01T00:00:00Z", "--category", "order", "--name", "order.placed", "--stream", "order-1,order-2")),
 		result{Stderr: "published 2 events of relay/main again, up to position 5, with the header annals-replay: r1\n"})
 	if diff := cmp.Diff([]string{"2 r1", "4 r1"}, messages(t, brokers, "copy", 2)); diff != "" {
 		t.Errorf("copy: %s", diff)
