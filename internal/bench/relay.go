@@ -69,9 +69,9 @@ type relayed struct {
 	store  *postgres.DB
 	events int
 
-	broker   *broker.Broker
-	client   *kgo.Client // of the relay
-	plain    *kgo.Client
+	broker *broker.Broker
+	client *kgo.Client // of the relay
+	plain  *kgo.Client
 	admin  *kadm.Client
 	topics int // that were made
 
