@@ -39,7 +39,7 @@ func batch(n int) []event.Raw {
 const payloadBytes = 256
 
 func payload(i int) []byte {
-	const frame = `{"number":%06d,"text":"%0*d"}`
+	const frame = `{"number":%6d,"text":"%0*d"}`
 	rest := payloadBytes - len(fmt.Sprintf(frame, 0, 1, 0)) + 1
 	return fmt.Appendf(nil, frame, i, rest, i)
 }

@@ -20,13 +20,12 @@ import (
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/postgres"
-	"github.com/annals-go/annals/projection"
 	"github.com/annals-go/annals/worker"
 )
 
 // visible measures how long it takes from the call of an append until its event has gone
-// through relay and broker, and has been committed by a projection that consumes the
-// topic. By hand: a loop that polls the table and produces, and one that polls the
+// through relay and broker, and has been committed by a consumer of the topic that has an
+// inbox. By hand: a loop that polls the table and produces, and one that polls the
 // broker, which keeps nothing and loses events. The broker is in the process.
 func visible(b bar) workload {
 	return workload{
@@ -159,7 +158,7 @@ type measured struct {
 	Text string `json:"text"`
 }
 
-// goAnnals runs a relay and a projection.
+// goAnnals runs a relay and a consumer with an inbox.
 func goAnnals(ctx context.Context, g *errgroup.Group, seeds []string, store *postgres.DB, to *inflow) error {
 	client, err := kafka.NewClient(kgo.SeedBrokers(seeds...))
 	if err != nil {
@@ -172,15 +171,21 @@ func goAnnals(ctx context.Context, g *errgroup.Group, seeds []string, store *pos
 		return relay.Run(ctx)
 	})
 	events := codec.JSON(codec.Types[any]{"bench.measured": measured{}})
-	model := projection.New("visible", projection.On(events, func(context.Context, pgx.Tx, event.Of[any]) error { return nil }))
-	consumer := kafka.NewConsumer("visible", []string{bus.TopicName(bus.DefaultDomain, "bench")}, kgo.SeedBrokers(seeds...))
+	consumer := bus.NewConsumer("visible", bus.On(events, func(context.Context, pgx.Tx, event.Of[any]) error { return nil }))
+	source := kafka.NewConsumer("visible", []string{bus.TopicName(bus.DefaultDomain, "bench")}, kgo.SeedBrokers(seeds...))
 	committed := worker.Hooks{Applied: func(a worker.Applied) {
-		for _, e := range a.Events {
-			to.add(arrived{e.Stream, e.Version, e.Payload})
+		for _, carrier := range a.Events {
+			m, err := bus.Carried(carrier)
+			if err != nil {
+				continue // it is missed in the end
+			}
+			if e, err := bus.EventOf(m.Message); err == nil {
+				to.add(arrived{e.Stream, e.Version, e.Payload})
+			}
 		}
 	}}
 	g.Go(func() error {
-		return model.Run(ctx, store, projection.From(consumer), projection.WithHooks(committed), projection.WithLogger(log))
+		return consumer.Run(ctx, store, source, bus.WithHooks(committed), bus.WithLogger(log))
 	})
 	return nil
 }

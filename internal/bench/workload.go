@@ -106,6 +106,7 @@ func workloads() []workload {
 		imports(func(l *lab) int { return l.events }, bar{ratio: 0.8}),
 		relay(bar{ratio: 0.7, least: 100_000}),
 		visible(bar{most: 30}),
+		consume(bar{ratio: 0.7, least: 30_000}),
 		transaction("transaction/60000-appends", 1, func(l *lab) int { return l.inOne }),
 		transaction("transaction/12x2000", 12, func(l *lab) int { return l.inTwelve }),
 	}
