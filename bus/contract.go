@@ -22,7 +22,9 @@ type Contract struct {
 	Replication, MinInSync int
 	// Retention is how long a message is kept. 0: for ever, for consumers to come.
 	Retention time.Duration
-	// MaxBytes is the most bytes of a message. 0: what the broker does by default.
+	// MaxBytes is the most bytes of a message. 0: what the broker does by default, which has
+	// room for the largest event that an append takes. With less, an event that is too
+	// large is appended all the same, and parked by the relay.
 	MaxBytes int
 	// Config are other settings of the topic, by the names that the broker has for them.
 	Config map[string]string
