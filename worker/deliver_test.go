@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +54,7 @@ func TestDeliveryEndsWithItsContext(t *testing.T) {
 				store := &awayStore{DB: g.db}
 				r := g.reader()
 				r.Store = store
-				idle, back := 0, 0
+				var idle, back atomic.Int64
 				d := worker.Delivery{Part: "t/0", Source: "x", Of: 1, Next: 7, Events: from(1, 7)}
 				source := sourceFunc(func(ctx context.Context, to worker.Sink) error {
 					if _, err := to.Begin(ctx, "t/0"); err != nil {
@@ -61,13 +62,13 @@ func TestDeliveryEndsWithItsContext(t *testing.T) {
 					}
 					over := outage(g, store)
 					moved, take := context.WithCancel(worker.WithIdle(ctx, func() func() {
-						idle++
-						return func() { back++ }
+						idle.Add(1)
+						return func() { back.Add(1) }
 					}))
 					go func() {
 						<-time.After(time.Minute)
-						if idle != back+1 {
-							t.Errorf("while it waits it said %d times that it does, and %d times that it goes on", idle, back)
+						if idle.Load() != back.Load()+1 {
+							t.Errorf("while it waits it said %d times that it does, and %d times that it goes on", idle.Load(), back.Load())
 						}
 						take()
 					}()
@@ -76,8 +77,8 @@ func TestDeliveryEndsWithItsContext(t *testing.T) {
 					if err == nil || ctx.Err() != nil || time.Since(began) != time.Minute {
 						t.Errorf("Deliver = %v after %v, want an error as soon as the part is taken away", err, time.Since(began))
 					}
-					if idle == 0 || idle != back {
-						t.Errorf("it said %d times that it waits, and %d times that it goes on", idle, back)
+					if idle.Load() == 0 || idle.Load() != back.Load() {
+						t.Errorf("it said %d times that it waits, and %d times that it goes on", idle.Load(), back.Load())
 					}
 					over()
 					c, err := to.Begin(ctx, "t/0")
