@@ -83,7 +83,7 @@ func isRejected(err error) bool {
 }
 
 func leavesOpen(pg *pgconn.PgError) bool {
-	if pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC" || pg.Code == "40003" {
+	if endsSession(pg) || pg.Code == "40003" {
 		return true
 	}
 	for _, class := range []string{"08", "57P", "58", "XX"} {
@@ -92,6 +92,12 @@ func leavesOpen(pg *pgconn.PgError) bool {
 		}
 	}
 	return false
+}
+
+// endsSession reports an answer after which the server hangs up.
+func endsSession(err error) bool {
+	pg, ok := pgError(err)
+	return ok && (pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC")
 }
 
 // lostError says that the connection is gone, which the error of the driver may not
