@@ -245,7 +245,7 @@ func (r *relayRun) mapAll(events []event.Recorded) ([]mapped, error) {
 	for i, e := range events {
 		m, ok, err := r.mapper(e)
 		if err != nil {
-			return nil, worker.Permanent(&worker.EventError{Index: i, Err: fmt.Errorf("map %s: %w", e, err)})
+			return nil, ofTheEvent(&worker.EventError{Index: i, Err: fmt.Errorf("map %s: %w", e, err)})
 		}
 		out[i].category = e.Stream.Category
 		if ok {

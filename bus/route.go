@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,7 +36,7 @@ func On[E, Tx any](c *codec.Codec[E], fn func(ctx context.Context, tx Tx, e even
 			}
 			events, err := c.Decode(r)
 			if err != nil {
-				return worker.Permanent(err)
+				return ofTheEvent(err)
 			}
 			for _, e := range events {
 				if err := fn(ctx, tx, e); err != nil {
@@ -45,6 +46,15 @@ func On[E, Tx any](c *codec.Codec[E], fn func(ctx context.Context, tx Tx, e even
 			return nil
 		},
 	}
+}
+
+// ofTheEvent marks an error of a codec or a mapper: it is the event's, unless what is
+// needed for all of them is away.
+func ofTheEvent(err error) error {
+	if errors.Is(err, codec.ErrUnavailable) {
+		return worker.Systemic(err)
+	}
+	return worker.Permanent(err)
 }
 
 // OnMessage returns a Route that calls fn for each message that matches, whoever has

@@ -35,28 +35,45 @@ import (
 	"github.com/annals-go/annals/upcast"
 )
 
-// ErrUndecodable is matched by every error of Decode: the event cannot be read
-// by this program, now or on a retry.
+// ErrUndecodable is matched by errors of Decode: the event cannot be read by this
+// program, now or on a retry.
 var ErrUndecodable = errors.New("event cannot be decoded")
 
-// ErrUnencodable is matched by every error of Encode: the event has no stored
-// form, so it was not appended.
+// ErrUnencodable is matched by errors of Encode: the event has no stored form, so it
+// was not appended.
 var ErrUnencodable = errors.New("event cannot be encoded")
+
+// ErrUnavailable is matched by errors of Encode and Decode that say nothing of the event:
+// what the format looks up, such as a schema in a registry, is out of reach at the moment.
+// Such an error matches neither ErrUndecodable nor ErrUnencodable. Readers wait for it to
+// pass and park nothing.
+var ErrUnavailable = errors.New("what the format looks up is out of reach")
 
 // Types names every event of the family E. The values are only used for their
 // types, so zero values do.
 type Types[E any] map[string]E
 
 // Format turns a Go value into bytes and back. Implementations are safe for
-// concurrent use. Both ends get the stored name and schema version, for formats
-// that look up a schema by it.
+// concurrent use. Both ends get the name and schema version, for formats that look
+// up a schema by it: Unmarshal that of today if the name was changed by upcast.Rename.
 type Format interface {
 	// ContentType is stored beside each payload.
 	ContentType() string
+	// Marshal returns an error that matches ErrUnavailable if it says nothing of v.
 	Marshal(name string, schema int, v any) ([]byte, error)
 	// Unmarshal decodes all of data into the value that into points to, or
-	// returns an error. It must accept any bytes without harm.
+	// returns an error. It must accept any bytes without harm. The error matches
+	// ErrUnavailable if it says nothing of data.
 	Unmarshal(name string, schema int, data []byte, into any) error
+}
+
+// Declarer is a Format that looks at the shapes beforehand, to derive a schema from each
+// of them. New declares every shape of the codec once, before it returns.
+type Declarer interface {
+	// Declare says which type is stored under a name and schema version, and whether
+	// events are still written so. An error is a mistake in source code. It is called
+	// again, with the same type, if several codecs share the format.
+	Declare(name string, schema int, shape reflect.Type, written bool) error
 }
 
 // Codec encodes and decodes the events of one sealed interface E.
@@ -92,6 +109,14 @@ func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
 		panic(fmt.Sprintf("codec: %v", err))
 	}
 	c.chain = chain
+	if d, ok := format.(Declarer); ok {
+		for name, schema := range chain.Shapes {
+			shape, _ := chain.Shape(name, schema) // of those it yields
+			if err := d.Declare(name, schema, shape, chain.Latest(name) == schema); err != nil {
+				panic(fmt.Sprintf("codec: %v", err))
+			}
+		}
+	}
 	for name := range chain.Names {
 		c.families[event.Family(name)] = true
 	}
@@ -99,7 +124,7 @@ func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
 }
 
 // Encode returns e with its stored name and schema version, and without
-// metadata. The error matches ErrUnencodable.
+// metadata. The error matches ErrUnencodable, or ErrUnavailable.
 func (c *Codec[E]) Encode(e E) (event.Raw, error) {
 	t := reflect.TypeOf(e)
 	name, ok := c.names[t]
@@ -109,18 +134,18 @@ func (c *Codec[E]) Encode(e E) (event.Raw, error) {
 	schema := c.chain.Latest(name)
 	data, err := c.format.Marshal(name, schema, e)
 	if err != nil {
-		return event.Raw{}, fmt.Errorf("encode %s: %w: %w", name, ErrUnencodable, err)
+		return event.Raw{}, fmt.Errorf("encode %s: %w", name, because(ErrUnencodable, err))
 	}
 	return event.Raw{Name: name, Schema: schema, ContentType: c.format.ContentType(), Payload: data}, nil
 }
 
 // Decode returns the events of today that r stands for: one, several if an
-// upcaster splits it, none if it is dropped. The error matches ErrUndecodable
-// and names the event.
+// upcaster splits it, none if it is dropped. The error matches ErrUndecodable, or
+// ErrUnavailable, and names the event.
 func (c *Codec[E]) Decode(r event.Recorded) ([]event.Of[E], error) {
 	values, err := c.decode(r.Raw)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w: %w", r, ErrUndecodable, err)
+		return nil, fmt.Errorf("decode %s: %w", r, because(ErrUndecodable, err))
 	}
 	out := make([]event.Of[E], len(values))
 	for i, v := range values {
@@ -133,6 +158,14 @@ func (c *Codec[E]) Decode(r event.Recorded) ([]event.Of[E], error) {
 	return out, nil
 }
 
+// because is what an error of the format means.
+func because(meaning, err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", meaning, err)
+}
+
 func (c *Codec[E]) decode(r event.Raw) ([]any, error) {
 	shape, err := c.chain.Shape(r.Name, r.Schema)
 	if err != nil || shape == nil {
@@ -142,7 +175,7 @@ func (c *Codec[E]) decode(r event.Raw) ([]any, error) {
 		return nil, fmt.Errorf("content type is %q, this codec reads %q", r.ContentType, c.format.ContentType())
 	}
 	p := reflect.New(shape)
-	if err := c.format.Unmarshal(r.Name, r.Schema, r.Payload, p.Interface()); err != nil {
+	if err := c.format.Unmarshal(c.chain.Current(r.Name), r.Schema, r.Payload, p.Interface()); err != nil {
 		return nil, err
 	}
 	return c.chain.Lift(r.Name, r.Schema, p.Elem().Interface())
@@ -174,6 +207,15 @@ func (c *Codec[E]) Names(yield func(name string) bool) {
 func (c *Codec[E]) Shape(name string, schema int) reflect.Type {
 	t, _ := c.chain.Shape(name, schema) // nil on an error
 	return t
+}
+
+// Format returns the format that the codec was made with.
+func (c *Codec[E]) Format() Format { return c.format }
+
+// Reads returns the error of Decode, for tools that are given codecs of any family.
+func (c *Codec[E]) Reads(r event.Recorded) error {
+	_, err := c.Decode(r)
+	return err
 }
 
 // ContentType is what the codec stores beside each payload.

@@ -198,3 +198,63 @@ func TestNamesAndShapes(t *testing.T) {
 		}
 	}
 }
+
+// out is a format of bytes that names nothing, and whose registry is away at times.
+type out struct {
+	codec.Format
+	away     error
+	declared []string
+}
+
+func (o *out) Declare(name string, schema int, shape reflect.Type, written bool) error {
+	o.declared = append(o.declared, fmt.Sprint(name, " ", schema, " ", shape, " ", written))
+	if name == "order.noted" {
+		return errors.New("no schema for " + name)
+	}
+	return nil
+}
+
+func (o *out) Marshal(string, int, any) ([]byte, error) { return nil, o.away }
+
+func (o *out) Unmarshal(name string, _ int, _ []byte, _ any) error {
+	if name != "order.placed" {
+		return errors.New("asked for " + name)
+	}
+	return o.away
+}
+
+func TestFormatsAreToldTheShapes(t *testing.T) {
+	t.Parallel()
+	o := &out{Format: codec.JSONFormat()}
+	rules := []upcast.Rule{upcast.Step("order.placed", 1, func(placedV1) Placed { return Placed{} }), upcast.Rename("basket.placed", "order.placed")}
+	c := codec.New[Event](o, codec.Types[Event]{"order.placed": Placed{}, "order.shipped": Shipped{}}, rules...)
+	want := []string{"order.placed 1 codec_test.placedV1 false", "order.placed 2 codec_test.Placed true", "order.shipped 1 codec_test.Shipped true"}
+	if !slices.Equal(o.declared, want) {
+		t.Errorf("declared %q, want %q", o.declared, want)
+	}
+	if err := c.Reads(stored("basket.placed", 1, "")); err != nil || c.Format() != codec.Format(o) {
+		t.Errorf("Reads = %v, want the name of today to be asked for, of the format", err)
+	}
+	defer func() {
+		if got := fmt.Sprint(recover()); got != "codec: no schema for order.noted" {
+			t.Errorf("panic %q", got)
+		}
+	}()
+	codec.New[Event](o, codec.Types[Event]{"order.noted": Noted{}})
+}
+
+// What is away says nothing of the event.
+func TestFormatIsAway(t *testing.T) {
+	t.Parallel()
+	o := &out{Format: codec.JSONFormat(), away: fmt.Errorf("ask the registry: %w", codec.ErrUnavailable)}
+	c := codec.New[Event](o, codec.Types[Event]{"order.placed": Placed{}})
+	_, encode := c.Encode(Placed{})
+	for want, err := range map[string]error{
+		"encode order.placed: ask the registry: what the format looks up is out of reach":                         encode,
+		"decode order-1@2 (order.placed, position 7): ask the registry: what the format looks up is out of reach": c.Reads(stored("order.placed", 1, "{}")),
+	} {
+		if err == nil || err.Error() != want || errors.Is(err, codec.ErrUndecodable) || errors.Is(err, codec.ErrUnencodable) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}

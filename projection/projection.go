@@ -84,7 +84,9 @@ func On[E, Tx any](c *codec.Codec[E], fn func(ctx context.Context, tx Tx, e even
 		covers: c.Covers,
 		apply: func(ctx context.Context, tx Tx, r event.Recorded) error {
 			events, err := c.Decode(r)
-			if err != nil {
+			if errors.Is(err, codec.ErrUnavailable) {
+				return worker.Systemic(err)
+			} else if err != nil {
 				return worker.Permanent(err)
 			}
 			ctx = event.WithCause(ctx, r)

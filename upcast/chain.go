@@ -52,6 +52,10 @@ func NewChain(current map[string]reflect.Type, rules ...Rule) (*Chain, error) {
 // today, or 0 if it is not written any more.
 func (c *Chain) Latest(name string) int { return c.latest[name] }
 
+// Current returns the name that events stored under a name have today: the one that
+// Rename leads to, or the name itself.
+func (c *Chain) Current(name string) string { return c.at(name, 0).name }
+
 // Shape returns the type of the bytes stored under a name and schema version.
 // It returns nil and no error for a dropped event: its bytes need no decoding.
 func (c *Chain) Shape(name string, schema int) (reflect.Type, error) {

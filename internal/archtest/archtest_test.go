@@ -45,11 +45,15 @@ var allowed = map[string]string{
 
 	// others that adapt one thing each
 	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",
+	"codec/avro":       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
 
 	// environments for examples and tests
-	"internal/devenv":        "github.com/jackc/pgx/v5",
-	"internal/devenv/broker": "github.com/twmb/franz-go/pkg/kfake",
-	"internal/archtest":      "",
+	"internal/devenv":         "github.com/jackc/pgx/v5",
+	"internal/devenv/broker":  "github.com/twmb/franz-go/pkg/kfake",
+	"internal/devenv/apache":  "",
+	"internal/devenv/schemas": "internal/registry",
+	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
+	"internal/archtest":       "",
 
 	// the fault tests: switches and points in the code, and what judges it
 	"internal/crash":     "",
