@@ -69,7 +69,7 @@ func (d *DB) overtaken(ctx context.Context, tx pgx.Tx, name string, term worker.
 	rollback(ctx, tx)
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	present := true // unless the answer is another
+	present := true                      // unless the answer is another
 	for range d.pool.Config().MaxConns { // of those that lie idle, the claim may have ended each
 		if e := d.pool.QueryRow(ctx, d.sql(presentSQL), name, term.Segment, term.Epoch).Scan(&present); !endsSession(e) {
 			break
