@@ -142,6 +142,23 @@ func linked(t *testing.T, pkgs ...string) []string {
 	return slices.DeleteFunc(slices.Compact(modules), func(m string) bool { return m == module })
 }
 
+// TestNoArchivedAvro: hamba/avro is in internal/avrointerop, a module of its own, and nowhere
+// that a user's build, module graph or scanner would find it.
+func TestNoArchivedAvro(t *testing.T) {
+	t.Parallel()
+	for what, list := range map[string]string{
+		"the module graph":     goList(t, "-m", "-f", "{{.Path}}", "all"),
+		"what the tests link":  goList(t, "-deps", "-test", "-f", "{{.ImportPath}}", module+"/..."),
+		"what is in this tree": goList(t, "-f", "{{.ImportPath}}", module+"/..."),
+	} {
+		for line := range strings.Lines(list) {
+			if strings.HasPrefix(line, "github.com/hamba/") || strings.HasPrefix(line, module+"/internal/avrointerop") {
+				t.Errorf("%s has %s", what, strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
 func TestCoreLinksOneModule(t *testing.T) {
 	t.Parallel()
 	got := linked(t, "aggregate", "memory", "projection", "bus", "aggregate/aggregatetest", "codec/codectest")

@@ -14,7 +14,7 @@ const (
 func logicalTypes() []scenario {
 	day := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	before := time.Date(1931, 5, 6, 0, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return day.Add(d) }
+	at := day.Add
 	huge, _ := new(big.Rat).SetString("-123456789012345678.91")
 	now := at(90*time.Minute + 123*time.Millisecond)
 	return []scenario{
