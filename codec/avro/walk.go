@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"unicode/utf8"
 
 	avrolib "github.com/twmb/avro"
 )
@@ -16,7 +15,11 @@ type part struct {
 	size   int      // of a fixed; number of symbols of an enum
 	parts  []*part  // of a record, or branches of a union; the one of an array or a map
 	fields []string // names, of a record
+	check  check
 }
+
+// check is what the text or bytes of a part must be besides, nil for nothing.
+type check func(value []byte) error
 
 type kind byte
 
@@ -67,7 +70,7 @@ func (c *compiler) part(n *avrolib.SchemaNode) (*part, error) {
 	if !known {
 		return nil, fmt.Errorf("type %q is not known", short(n.Type))
 	}
-	p := &part{kind: k, size: n.Size}
+	p := &part{kind: k, size: n.Size, check: checkOf(n)}
 	c.parts[n] = p
 	children := []*avrolib.SchemaNode{}
 	switch k {
@@ -119,10 +122,7 @@ type walker struct {
 	limits Limits
 }
 
-var (
-	errText   = errors.New("text is not valid UTF-8")
-	errVarint = errors.New("number has more than 64 bits")
-)
+var errVarint = errors.New("number has more than 64 bits")
 
 func (w *walker) value(p *part, depth int) error {
 	switch p.kind {
@@ -147,15 +147,13 @@ func (w *walker) value(p *part, depth int) error {
 	case kindDouble:
 		return w.skip(8)
 	case kindFixed:
-		return w.skip(int64(p.size))
-	case kindBytes:
+		return w.bytes(int64(p.size), p.check)
+	case kindBytes, kindString:
 		n, err := w.long()
 		if err != nil {
 			return err
 		}
-		return w.skip(n)
-	case kindString:
-		return w.text()
+		return w.bytes(n, p.check)
 	case kindEnum:
 		n, err := w.long()
 		if err == nil && (n < 0 || n >= int64(p.size)) {
@@ -224,8 +222,12 @@ func (w *walker) blocks(p *part, depth int) error {
 		}
 		for range n {
 			if p.kind == kindMap {
-				if err := w.text(); err != nil {
+				n, err := w.long()
+				if err != nil {
 					return err
+				}
+				if err := w.bytes(n, isUTF8); err != nil {
+					return fmt.Errorf("key of a map: %w", err)
 				}
 			}
 			if err := w.value(p.parts[0], depth); err != nil {
@@ -246,19 +248,12 @@ func (w *walker) count(n int64) error {
 	return nil
 }
 
-func (w *walker) text() error {
-	n, err := w.long()
-	if err != nil {
-		return err
-	}
+func (w *walker) bytes(n int64, check check) error {
 	from := w.at
-	if err := w.skip(n); err != nil {
+	if err := w.skip(n); err != nil || check == nil {
 		return err
 	}
-	if !utf8.Valid(w.data[from:w.at]) {
-		return errText
-	}
-	return nil
+	return check(w.data[from:w.at])
 }
 
 func (w *walker) skip(n int64) error {
