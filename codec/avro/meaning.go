@@ -48,7 +48,7 @@ func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
 			to = r.Type
 		}
 		return &avrolib.CompatibilityError{Path: path, WriterType: w.Type, ReaderType: r.Type,
-			Detail: "the writer's value is " + from + ", the reader takes it for " + to}
+			Detail: "the writer means " + from + ", the reader takes it for " + to}
 	}
 	switch {
 	case w.Type == "array" && r.Type == "array":
@@ -76,7 +76,7 @@ func (m *meaning) fields(w, r *avrolib.SchemaNode, path string) error {
 		}
 		at := strings.TrimPrefix(path+"."+rf.Name, ".")
 		if other, twice := taken[wf.Name]; twice {
-			return &avrolib.CompatibilityError{Path: at, Detail: "the reader's fields " + short(other) + " and " + short(rf.Name) + " are both the writer's " + short(wf.Name)}
+			return &avrolib.CompatibilityError{Path: at, Detail: "fields " + short(other) + " and " + short(rf.Name) + " of the reader are both the field of the writer named " + short(wf.Name)}
 		}
 		taken[wf.Name] = rf.Name
 		if err := m.compare(&wf.Type, &rf.Type, at); err != nil {

@@ -49,7 +49,7 @@ func TestChild(t *testing.T) { //nolint:paralleltest // alone in its process, wh
 	debug.SetMaxStack(64 << 20)
 	limit(t, syscall.RLIMIT_AS, addressSpace(t)+512<<20)
 	limit(t, syscall.RLIMIT_CPU, 2+cpuSeconds(t))
-	for _, l := range readers() {
+	for _, l := range readers(t) {
 		if l.name == name {
 			fmt.Printf("result: %v\n", dangers[danger](l))
 		}

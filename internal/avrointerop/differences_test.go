@@ -116,7 +116,7 @@ func TestDifferences(t *testing.T) {
 	} {
 		t.Run(d.what, func(t *testing.T) {
 			t.Parallel()
-			for _, l := range readers() {
+			for _, l := range readers(t) {
 				want := d.twmb
 				if l.name == "hamba" {
 					want = d.hamba

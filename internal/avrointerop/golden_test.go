@@ -49,7 +49,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, r := range readers() {
+				for _, r := range readers(t) {
 					s.reads(t, r, data, whose)
 				}
 			}
