@@ -20,7 +20,7 @@ var knownLogical = map[string]bool{
 // was written. It is called for pairs that resolve.
 func sameMeaning(writer, reader *avrolib.Schema) error {
 	m := meaning{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
-	return m.compare(writer.Root(), reader.Root(), "")
+	return m.compare(tree(writer), tree(reader), "")
 }
 
 type meaning struct {
@@ -156,23 +156,10 @@ func defined(n *avrolib.SchemaNode, types map[string]*avrolib.SchemaNode) *avrol
 // definitions returns the named types of a schema by their full names.
 func definitions(s *avrolib.Schema) map[string]*avrolib.SchemaNode {
 	types := map[string]*avrolib.SchemaNode{}
-	var walk func(n *avrolib.SchemaNode)
-	walk = func(n *avrolib.SchemaNode) {
-		if n == nil {
-			return
-		}
-		if isRecord(n) || n.Type == "enum" || n.Type == "fixed" {
+	each(tree(s), "", func(n *avrolib.SchemaNode, _ string) {
+		if isNamed(n) {
 			types[nodeName(n)] = n
 		}
-		walk(n.Items)
-		walk(n.Values)
-		for i := range n.Branches {
-			walk(&n.Branches[i])
-		}
-		for i := range n.Fields {
-			walk(&n.Fields[i].Type)
-		}
-	}
-	walk(s.Root())
+	})
 	return types
 }
