@@ -26,8 +26,8 @@ func placed(fields string) string {
 func one(schema string) string { return placed(`{"name":"v","type":` + schema + `}`) }
 
 const (
-	a    = `{"name":"a","type":"int"}`
-	tree = `{"type":"record","name":"Tree","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","Tree"]}]}`
+	a        = `{"name":"a","type":"int"}`
+	treeText = `{"type":"record","name":"Tree","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","Tree"]}]}`
 
 	lacks   = "it has no default, and the writer lacks it"
 	noUnion = "the union of the reader has no branch"
@@ -43,6 +43,8 @@ var pairs = []pair{
 	{"the order of fields is of no importance", placed(a + `,{"name":"b","type":"int"}`), placed(`{"name":"b","type":"int"},` + a), "", ""},
 	{"a default is taken away: events have the field", placed(`{"name":"a","type":"int","default":1}`), placed(a), "", ""},
 	{"another default: it is for what was written before the field", placed(`{"name":"a","type":"int","default":1}`), placed(`{"name":"a","type":"int","default":2}`), "", ""},
+	{"a field that may be null without a default: the specification fills in nothing by itself", placed(a), placed(a + `,{"name":"b","type":["null","int"]}`), lacks, ""},
+	{"a field that may be null, with the default null", placed(a), placed(a + `,{"name":"b","type":["null","int"],"default":null}`), "", ""},
 	{"a rename without an alias", placed(a), placed(`{"name":"b","type":"int"}`), lacks, lacks},
 	{"a rename with an alias: only the reader's alias is looked at", placed(a), placed(`{"name":"b","aliases":["a"],"type":"int"}`), "", lacks},
 	{"a rename with an alias and a default", placed(`{"name":"a","type":"int","default":0}`), placed(`{"name":"b","aliases":["a"],"type":"int","default":0}`), "", ""},
@@ -74,7 +76,7 @@ var pairs = []pair{
 	{"string to enum is no promotion", one(`"string"`), one(`{"type":"enum","name":"E","symbols":["A"]}`), "the writer has type string", "the writer has type enum"},
 	{"a value to a list of it", one(`"int"`), one(`{"type":"array","items":"int"}`), "the writer has type int", "the writer has type array"},
 	{"a list to a map", one(`{"type":"array","items":"int"}`), one(`{"type":"map","values":"int"}`), "the writer has type array", "the writer has type map"},
-	{"a record to a map", one(tree), one(`{"type":"map","values":"int"}`), "the writer has type record", "the writer has type map"},
+	{"a record to a map", one(treeText), one(`{"type":"map","values":"int"}`), "the writer has type record", "the writer has type map"},
 	{"promotion inside of a list", one(`{"type":"array","items":"int"}`), one(`{"type":"array","items":"long"}`), "", "the writer has type long, the reader int"},
 	{"promotion inside of a map", one(`{"type":"map","values":"float"}`), one(`{"type":"map","values":"double"}`), "", "the writer has type double, the reader float"},
 	{"a primitive spelled as an object", one(`"int"`), one(`{"type":"int"}`), "", ""},
@@ -119,11 +121,13 @@ var pairs = []pair{
 	{"a logical type that nobody knows says nothing", one(`{"type":"long","logicalType":"cents"}`), one(`{"type":"long","logicalType":"euros"}`), "", ""},
 	{"another unit behind a name that is used twice", placed(`{"name":"x","type":{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-millis"}}]}},{"name":"y","type":"At"}`), placed(`{"name":"y","type":{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-micros"}}]}},{"name":"x","type":"order.At"}`), "means timestamp-millis", "means timestamp-micros"},
 
+	{"another unit in a type that is used without its namespace", placed(`{"name":"x","type":["null",{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-millis"}}]}]},{"name":"y","type":"At"}`), placed(`{"name":"z","type":["null",{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-micros"}}]}],"default":null},{"name":"y","type":"At"}`), "means timestamp-millis", lacks},
+
 	// recursion
-	{"a tree", tree, tree, "", ""},
-	{"a tree with a field more at each node", tree, strings.Replace(tree, `{"name":"next"`, `{"name":"w","type":"int","default":0},{"name":"next"`, 1), "", ""},
-	{"a tree with another type at each node", tree, strings.Replace(tree, `"v","type":"int"`, `"v","type":"long"`, 1), "", "the writer has type long, the reader int"},
-	{"a tree whose nodes change their unit", strings.Replace(tree, `"v","type":"int"`, `"v","type":{"type":"int","logicalType":"date"}`, 1), strings.Replace(tree, `"v","type":"int"`, `"v","type":{"type":"int","logicalType":"time-millis"}`, 1), "means date", "means time-millis"},
+	{"a tree", treeText, treeText, "", ""},
+	{"a tree with a field more at each node", treeText, strings.Replace(treeText, `{"name":"next"`, `{"name":"w","type":"int","default":0},{"name":"next"`, 1), "", ""},
+	{"a tree with another type at each node", treeText, strings.Replace(treeText, `"v","type":"int"`, `"v","type":"long"`, 1), "", "the writer has type long, the reader int"},
+	{"a tree whose nodes change their unit", strings.Replace(treeText, `"v","type":"int"`, `"v","type":{"type":"int","logicalType":"date"}`, 1), strings.Replace(treeText, `"v","type":"int"`, `"v","type":{"type":"int","logicalType":"time-millis"}`, 1), "means date", "means time-millis"},
 }
 
 func (p pair) want(m Mode) string {
@@ -185,5 +189,81 @@ func TestCheckedIsRead(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestCheckLooksBack: transitive modes look at every version, the others at the last.
+func TestCheckLooksBack(t *testing.T) {
+	t.Parallel()
+	optional := placed(`{"name":"v","type":"int","default":0}`)
+	earlier := []Schema{{Text: placed(``)}, {Text: optional}, {Text: one(`"int"`)}}
+	next := Schema{Text: one(`"long"`)} // reads the second and the third, not the first
+	for mode, want := range map[Mode]string{
+		Backward:           "",
+		BackwardTransitive: "schema is not compatible with version 1 (BACKWARD_TRANSITIVE): field order.Placed.v: the new schema does not read what this one has written: the reader needs this field, it has no default, and the writer lacks it",
+		Forward:            "schema is not compatible with version 3 (FORWARD): field order.Placed.v: it does not read what the new schema writes: the writer has type long, the reader int",
+		ForwardTransitive:  "schema is not compatible with version 3 (FORWARD_TRANSITIVE): field order.Placed.v: it does not read what the new schema writes: the writer has type long, the reader int",
+		Full:               "schema is not compatible with version 3 (FULL): field order.Placed.v: it does not read what the new schema writes: the writer has type long, the reader int",
+		None:               "",
+	} {
+		if got := text(Check(mode, next, earlier...)); got != want {
+			t.Errorf("%v:\ngot  %s\nwant %s", mode, got, want)
+		}
+	}
+	if err := Check(FullTransitive, next); err != nil {
+		t.Errorf("without an earlier one: %v", err)
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestCheckRefusesWhatIsNoSchema(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat(`{"type":"array","items":`, 65) + `"int"` + strings.Repeat(`}`, 65)
+	for want, s := range map[string]string{
+		"check schema: not an Avro schema: EOF":                                                             "",
+		"check schema: not an Avro schema: text goes on after byte 6":                                       `"int" "int"`,
+		`check schema: not an Avro schema: unknown type "Tree"`:                                             `["null","Tree"]`,
+		"check schema: text of schema has 262145 bytes, more than the limit of 262144":                      `"int"` + strings.Repeat(" ", 256<<10-4),
+		"check schema: types of schema are nested deeper than the limit":                                    deep,
+		`check schema: not an Avro schema: record field "n": invalid default: int default: expected number`: placed(`{"name":"n","type":"int","default":"none"}`),
+	} {
+		err := Check(None, Schema{Text: s})
+		if got := text(err); !strings.HasPrefix(got, want) || errors.Is(err, ErrIncompatible) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if got := text(Check(Backward, Schema{Text: placed(a)}, Schema{Text: s})); !strings.HasPrefix(got, "check schema: version 1: "+strings.TrimPrefix(want, "check schema: ")) {
+			t.Errorf("as an earlier one: %s", got)
+		}
+	}
+	if got, want := text(Check(9, Schema{Text: `"int"`})), "check schema: mode 9 is not known: want one of"; !strings.HasPrefix(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := text(Check(None, Schema{Text: `"int"`, References: make([]Reference, 257)})), "check schema: schema refers to 257 others, more than 256"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestFullName(t *testing.T) {
+	t.Parallel()
+	for schema, want := range map[string]string{
+		placed(a): "order.Placed",
+		`{"type":"record","name":"a.b.C","fields":[]}`:         "a.b.C",
+		`{"type":"enum","name":"C","symbols":["A"]}`:           "C",
+		`{"type":"fixed","name":"C","namespace":"n","size":1}`: "n.C",
+		`["null","int"]`: "",
+		`"string"`:       "",
+	} {
+		if got, err := FullName(Schema{Text: schema}); err != nil || got != want {
+			t.Errorf("FullName(%s) = %q, %v, want %q", schema, got, err, want)
+		}
+	}
+	if _, err := FullName(Schema{Text: "{}"}); err == nil || !strings.HasPrefix(err.Error(), "name of schema: not an Avro schema: ") {
+		t.Errorf("FullName of no schema: %v", err)
 	}
 }

@@ -11,7 +11,7 @@ func payloads(s *avrolib.Schema) [][]byte {
 	w := writer{types: definitions(s), random: rand.New(rand.NewPCG(1, 2))}
 	var out [][]byte
 	for range 30 {
-		out = append(out, w.write(nil, s.Root(), 0))
+		out = append(out, w.write(nil, tree(s), 0))
 	}
 	return out
 }
