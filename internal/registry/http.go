@@ -80,11 +80,17 @@ func (r *request) subject() (string, error) {
 	if s == "" && !strings.Contains(r.Pattern, "{subject}") {
 		return "", nil
 	}
-	control := strings.ContainsFunc(s, func(c rune) bool { return unicode.Is(unicode.C, c) })
-	if s == "" || len(s) > maxSubject || !utf8.ValidString(s) || control || strings.HasPrefix(s, ":.") {
+	if !isSubject(s) {
 		return "", refuse(http.StatusUnprocessableEntity, 42208, "The specified subject '"+bounded(s)+"' is not a valid.")
 	}
 	return s, nil
+}
+
+// isSubject reports whether a subject may have the name. One that begins with :. is in a
+// context, of which there are none.
+func isSubject(s string) bool {
+	control := strings.ContainsFunc(s, func(c rune) bool { return unicode.Is(unicode.C, c) })
+	return s != "" && len(s) <= maxSubject && utf8.ValidString(s) && !control && !strings.HasPrefix(s, ":.")
 }
 
 // id returns the id of the path.

@@ -40,6 +40,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/annals-go/annals/internal/registry"
 )
 
@@ -65,6 +67,12 @@ func Start(ctx context.Context) (*Registry, error) {
 // StartEmbedded starts a registry in this process whatever SCHEMA_REGISTRY_URL says, for tests that delete what they
 // find.
 func StartEmbedded(ctx context.Context) (*Registry, error) { return start(ctx, "") }
+
+// StartOn starts a registry in this process that keeps schemas in the Postgres schema annals_registry of a database, and
+// makes it if need be. The next registry of the database has them. The pool must outlive the registry.
+func StartOn(ctx context.Context, pool *pgxpool.Pool) (*Registry, error) {
+	return serve(ctx, registry.Postgres(pool))
+}
 
 func start(ctx context.Context, external string) (*Registry, error) {
 	if external != "" {
