@@ -42,6 +42,13 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 	if len(w.Brokers) == 0 {
 		return rowPublisher{pool, w.to}, func() {}, nil
 	}
+	if w.Ledger {
+		l, err := kafka.NewLedger(bus.DefaultDomain, w.kafkaOpts()...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return l, l.Close, nil
+	}
 	client, err := kafka.NewClient(w.kafkaOpts()...)
 	if err != nil {
 		return nil, nil, err

@@ -52,7 +52,7 @@ func noteMessage(m bus.Message) (oracle.Message, error) {
 // recordsOf returns all records that topics have now, partition by partition. A topic that
 // does not exist has none.
 func recordsOf(ctx context.Context, seeds []string, names ...string) ([]*kgo.Record, error) {
-	client, err := kgo.NewClient(eager(seeds, kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+	client, err := kgo.NewClient(eager(seeds, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,9 @@ func recordsOf(ctx context.Context, seeds []string, names ...string) ([]*kgo.Rec
 			if !wanted {
 				return
 			}
-			out = append(out, r)
+			if !r.Attrs.IsControl() { // what ends a transaction
+				out = append(out, r)
+			}
 			if r.Offset+1 < end {
 				return
 			}

@@ -43,6 +43,7 @@ type workerArgs struct {
 	Brokers []string
 	// Via, if not empty, is what is dialled in the place of any broker.
 	Via     string
+	Ledger  bool // the relay publishes in transactions
 	Consume bool // the tallies are those of a consumer of the topics
 	// CallTimeout, if not 0, bounds what a relay asks of the brokers. The process tells of
 	// calls that take much longer, and how many goroutines it has.
