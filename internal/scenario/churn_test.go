@@ -261,7 +261,7 @@ func brokerRestarts(t *testing.T, b *brokers) {
 	}
 	stopFeeding := m.feed(3, 15*time.Millisecond, 0)
 	r, kills := random(m.draw(), 0), 0
-	for until := time.Now().Add(*timeFlag); time.Now().Before(until) && moment(m.ctx, r, 2*time.Second); kills++ {
+	for until := time.Now().Add(*timeFlag); (kills < 3 || time.Now().Before(until)) && moment(m.ctx, r, 2*time.Second); kills++ {
 		down := make(chan struct{})
 		time.AfterFunc(time.Duration(r.Int64N(int64(time.Second))), func() { close(down) })
 		b.again(down)

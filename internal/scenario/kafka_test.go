@@ -18,7 +18,11 @@ import (
 )
 
 // topics are those of the streams of a team.
-var topics = []string{"annals.order", "annals.cart", "annals.stock"}
+var topics = topicsOf(bus.DefaultDomain)
+
+func topicsOf(domain string) []string {
+	return []string{bus.TopicName(domain, "order"), bus.TopicName(domain, "cart"), bus.TopicName(domain, "stock")}
+}
 
 // eager returns the options of a client that soon tries again.
 func eager(seeds []string, more ...kgo.Opt) []kgo.Opt {
