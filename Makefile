@@ -81,7 +81,7 @@ strace:
 #	TestFaultPoisonSlowsNobody                       50 s        the same
 #	TestFaultLongOutage                              40 s        the same: two virtual hours
 #	TestFaultRelayErrors, RelayLeaders               10 s, 2 s   10 min, with every code that the client knows; 2 min
-#	TestFaultRelayKilled                             25 s        11 min; about a kill a second, or -scenario.kills=500
+#	TestFaultRelayKilled, LedgerKilled               30 s        11 min; about a kill a second, or -scenario.kills=500
 #	TestFaultRebalanceChurn                          25 s        21 min; a change about every 0.5 s
 #	TestFaultBrokerRestarts                          12 s        11 min; a kill of the broker about every 2 s
 #	TestFaultBrokerHalfOpen                          35 s        11 min; a fault about every 6 s

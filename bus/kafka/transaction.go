@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
+	"github.com/annals-go/annals/internal/crash"
 	"github.com/annals-go/annals/worker"
 )
 
@@ -196,6 +197,7 @@ func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []by
 		}
 		return l.explain(began, err)
 	}
+	crash.At("bus.kafka.sent")
 	if err := l.tx.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		_ = l.abort(ctx) // if it is open still; readers would wait for it
 		return l.explain(began, fmt.Errorf("end the transaction: %w", err))

@@ -41,7 +41,7 @@ var allowed = map[string]string{
 	// adapters
 	"memory":    "bus event eventstore worker",
 	"postgres":  "bus event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
-	"bus/kafka": "bus event worker internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
+	"bus/kafka": "bus event worker internal/crash internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
 
 	// others that adapt one thing each
 	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",
@@ -64,7 +64,7 @@ var allowed = map[string]string{
 	"internal/wireproxy": "github.com/jackc/pgx/v5/pgproto3",
 
 	// the benchmark: the store and the bus beside statements and loops by hand
-	"internal/bench": "bus bus/kafka codec event eventstore internal/devenv internal/devenv/broker postgres projection transfer worker github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kgo github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
+	"internal/bench": "bus bus/kafka codec event eventstore internal/devenv internal/devenv/apache internal/devenv/broker postgres projection transfer worker github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgxpool golang.org/x/sync/errgroup",
 }
 
 // mayImportAnything are the programs and what they are made of.

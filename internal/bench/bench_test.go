@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,16 @@ func testLab(t *testing.T) *lab {
 // How fast it is, is not asked.
 func TestWorkloads(t *testing.T) {
 	t.Parallel()
+	runAll(t, slices.DeleteFunc(workloads(), func(w workload) bool { return w.apart }))
+}
+
+func TestApacheWorkloads(t *testing.T) {
+	t.Parallel()
+	runAll(t, slices.DeleteFunc(workloads(), func(w workload) bool { return !w.apart }))
+}
+
+func runAll(t *testing.T, all []workload) {
+	t.Helper()
 	l := testLab(t)
 	var out, progress bytes.Buffer
 	r := report{Rounds: 2, Time: 20 * time.Millisecond}
@@ -48,7 +59,7 @@ func TestWorkloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.header(&out)
-	r.measure(t.Context(), l, workloads(), plan{rounds: r.Rounds, time: r.Time}, &progress)
+	r.measure(t.Context(), l, all, plan{rounds: r.Rounds, time: r.Time}, &progress)
 	file := filepath.Join(t.TempDir(), "result.json")
 	if err := r.finish(file, &out); err != nil {
 		t.Errorf("%v\n%s", err, &progress)
@@ -70,12 +81,12 @@ func TestWorkloads(t *testing.T) {
 			t.Errorf("%s: got annals %v, ratio %v, want figures", line.Workload, line.Annals, line.Ratio)
 		}
 	}
-	for _, w := range workloads() {
+	for _, w := range all {
 		if !measured[w.name] {
 			t.Errorf("%s is not in the JSON", w.name)
 		}
 	}
-	for _, want := range []string{"c0ffee", "shared_buffers", "synchronous_commit", "append/1-event/16-callers"} {
+	for _, want := range []string{"c0ffee", "shared_buffers", "synchronous_commit", all[0].name} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output does not say %q", want)
 		}

@@ -18,7 +18,6 @@ import (
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/worker"
 )
@@ -53,18 +52,18 @@ func openConsume(ctx context.Context, l *lab) (_ *trial, err error) {
 	if err := c.createByHand(ctx); err != nil {
 		return nil, err
 	}
-	if c.broker, err = broker.StartEmbedded(ctx); err != nil {
+	if c.cluster, err = inProcess(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.fill(ctx); err != nil {
-		c.broker.Close()
+		c.cluster.close()
 		return nil, err
 	}
 	return &trial{
 		sides:  []side{{run: c.side(c.ours)}, {run: c.side(c.byHand)}},
 		finish: c.finish,
 		close: func() {
-			c.broker.Close()
+			c.cluster.close()
 			db.drop(ctx)
 		},
 	}, settle(ctx, c.pool)
@@ -74,7 +73,7 @@ func openConsume(ctx context.Context, l *lab) (_ *trial, err error) {
 type consumed struct {
 	store     *postgres.DB
 	pool, raw *pgxpool.Pool
-	broker    *broker.Broker
+	cluster   cluster
 	events    int
 	passes    [2]int // of Annals, and by hand
 }
@@ -83,7 +82,7 @@ var consumedTopic = bus.TopicName(bus.DefaultDomain, "bench")
 
 // fill publishes the events, as a relay does.
 func (c *consumed) fill(ctx context.Context) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Seeds...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.cluster.seeds...))
 	if err != nil {
 		return err
 	}
@@ -162,7 +161,7 @@ func (c *consumed) ours(ctx context.Context) (int64, time.Duration, error) {
 			}
 		},
 	}
-	source := kafka.NewConsumer(name, []string{consumedTopic}, kgo.SeedBrokers(c.broker.Seeds...))
+	source := kafka.NewConsumer(name, []string{consumedTopic}, kgo.SeedBrokers(c.cluster.seeds...))
 	err := consumer.Run(ctx, c.store, source, bus.WithBatch(consumeBatch), bus.WithHooks(hooks), bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
 	if err != nil {
 		return 0, 0, err
@@ -181,7 +180,7 @@ CREATE TABLE offsets_by_hand (consumer text, topic text, part integer, next bigi
 func (c *consumed) byHand(ctx context.Context) (sum int64, _ time.Duration, _ error) {
 	c.passes[1]++
 	name := fmt.Sprint("consume-", c.passes[1])
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Seeds...), kgo.ConsumeTopics(consumedTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.cluster.seeds...), kgo.ConsumeTopics(consumedTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return 0, 0, err
 	}

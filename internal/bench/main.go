@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -66,9 +67,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	var chosen []workload
+	var chosen, apart []workload
 	for _, w := range workloads() {
-		if f.filter.MatchString(w.name) {
+		switch {
+		case !f.filter.MatchString(w.name):
+		case w.apart && !f.list && !strings.Contains(f.filter.String(), "apache"):
+			apart = append(apart, w)
+		default:
 			chosen = append(chosen, w)
 		}
 	}
@@ -92,6 +97,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	r.header(stdout)
+	for _, w := range apart {
+		fmt.Fprintf(stdout, "left out: %s, which needs mvn and Java 17: -filter ^%s runs it\n", w.name, apachePrefix)
+	}
 	r.measure(ctx, newLab(server.URL), chosen, f.plan, stderr)
 	return r.finish(f.json, stdout)
 }

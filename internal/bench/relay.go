@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/eventstore"
-	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/postgres"
 )
 
@@ -31,18 +31,27 @@ const relayPage = 5000
 func relay(b bar) workload {
 	return workload{
 		name: "relay/log-to-broker", unit: "events/s", measure: perSecond, bar: b,
-		open: openRelay,
+		open: func(ctx context.Context, l *lab) (*trial, error) {
+			r := &relayed{}
+			t, err := r.openTrial(ctx, l, inProcess, func(pool *pgxpool.Pool) (side, side) {
+				return side{run: r.ours}, side{run: r.byHand(keptPagesByHand(pool, relayPage, r.events))}
+			})
+			if err != nil {
+				return nil, err
+			}
+			return t.noting(r.note), nil
+		},
 	}
 }
 
-func openRelay(ctx context.Context, l *lab) (_ *trial, err error) {
+// openTrial fills a log, and starts brokers that it goes to.
+func (r *relayed) openTrial(ctx context.Context, l *lab, brokers starter, sides func(*pgxpool.Pool) (side, side)) (*trial, error) {
 	const length = 100
 	streams := max(2, 2*l.events/length) // so many that how the relay begins is a small part of the time
-	events := streams * length
-	r := &relayed{events: events}
+	r.events = streams * length
 	t, err := openFilled(ctx, l, streams, length, func(store *postgres.DB, pool *pgxpool.Pool) (side, side) {
 		r.store = store
-		return side{run: r.ours}, side{run: r.byHand(keptPagesByHand(pool, relayPage, events))}
+		return sides(pool)
 	})
 	if err != nil {
 		return nil, err
@@ -52,14 +61,9 @@ func openRelay(ctx context.Context, l *lab) (_ *trial, err error) {
 		r.close()
 		closeTables()
 	}
-	if err := r.open(ctx); err != nil {
+	if err := r.open(ctx, brokers); err != nil {
 		t.close()
 		return nil, err
-	}
-	holdTables := t.finish
-	t.finish = func(ctx context.Context) ([]string, error) {
-		notes, err := holdTables(ctx)
-		return append(notes, r.note()), err
 	}
 	return t, nil
 }
@@ -69,20 +73,20 @@ type relayed struct {
 	store  *postgres.DB
 	events int
 
-	broker *broker.Broker
-	client *kgo.Client // of the relay
-	plain  *kgo.Client
-	admin  *kadm.Client
-	topics int // that were made
+	cluster cluster
+	client  *kgo.Client // of the relay
+	plain   *kgo.Client
+	admin   *kadm.Client
+	topics  int // that were made
 
 	reading, producing []float64 // by hand, events per second in each round
 }
 
-func (r *relayed) open(ctx context.Context) (err error) {
-	if r.broker, err = broker.StartEmbedded(ctx); err != nil {
+func (r *relayed) open(ctx context.Context, brokers starter) (err error) {
+	if r.cluster, err = brokers(ctx); err != nil {
 		return err
 	}
-	seeds := kgo.SeedBrokers(r.broker.Seeds...)
+	seeds := kgo.SeedBrokers(r.cluster.seeds...)
 	if r.client, err = kafka.NewClient(seeds); err != nil {
 		return err
 	}
@@ -130,9 +134,7 @@ func (r *relayed) close() {
 			c.Close()
 		}
 	}
-	if r.broker != nil {
-		r.broker.Close()
-	}
+	r.cluster.close()
 }
 
 // timed does op until d has passed, and counts only the time that it says.
@@ -152,17 +154,27 @@ func timed(d time.Duration, op func() (int, time.Duration, error)) (sample, erro
 // time.
 func (r *relayed) ours(ctx context.Context, d time.Duration) (sample, error) {
 	return timed(d, func() (int, time.Duration, error) {
-		r.topics++
-		name := fmt.Sprint("relay-", r.topics)
-		relay := bus.NewRelay(r.store, kafka.NewPublisher(r.client), bus.WithName(name), bus.WithDomain(name), bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
-		start := time.Now()
-		err := relay.Drain(ctx)
-		took := time.Since(start)
+		name := r.next("relay-")
+		took, err := r.drain(ctx, name, kafka.NewPublisher(r.client))
 		if err != nil {
 			return 0, 0, err
 		}
 		return r.events, took, r.remove(ctx, bus.TopicName(name, "bench"))
 	})
+}
+
+// next is the name of a relay, or a topic, that is new.
+func (r *relayed) next(prefix string) string {
+	r.topics++
+	return fmt.Sprint(prefix, r.topics)
+}
+
+// drain publishes the log with a relay that is new.
+func (r *relayed) drain(ctx context.Context, name string, to bus.Publisher) (took time.Duration, err error) {
+	relay := bus.NewRelay(r.store, to, bus.WithName(name), bus.WithDomain(name), bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	start := time.Now()
+	err = relay.Drain(ctx)
+	return time.Since(start), err
 }
 
 // byHand does both loops, each as long, and returns what the slower one did.
@@ -172,7 +184,7 @@ func (r *relayed) byHand(read func(context.Context, time.Duration) (sample, erro
 		if err != nil {
 			return sample{}, err
 		}
-		b, err := timed(d, func() (int, time.Duration, error) { return r.produce(ctx) })
+		b, err := r.produced(r.events)(ctx, d)
 		if err != nil {
 			return sample{}, err
 		}
@@ -185,11 +197,16 @@ func (r *relayed) byHand(read func(context.Context, time.Duration) (sample, erro
 	}
 }
 
-// produce sends the same records as a relay, as fast as the client takes them, and
-// flushes at the end.
-func (r *relayed) produce(ctx context.Context) (int, time.Duration, error) {
-	r.topics++
-	topic := fmt.Sprint("produced-", r.topics)
+// produced sends the same records as a relay, which were made before, as fast as the client
+// takes them, and flushes behind so many, and at the end.
+func (r *relayed) produced(batch int) func(context.Context, time.Duration) (sample, error) {
+	return func(ctx context.Context, d time.Duration) (sample, error) {
+		return timed(d, func() (int, time.Duration, error) { return r.produce(ctx, batch) })
+	}
+}
+
+func (r *relayed) produce(ctx context.Context, batch int) (int, time.Duration, error) {
+	topic := r.next("produced-")
 	if _, err := r.admin.CreateTopic(ctx, bus.DefaultPartitions, 1, nil, topic); err != nil {
 		return 0, 0, err
 	}
@@ -202,15 +219,17 @@ func (r *relayed) produce(ctx context.Context) (int, time.Duration, error) {
 		first error
 	)
 	start := time.Now()
-	for _, record := range records {
-		r.plain.Produce(ctx, record, func(_ *kgo.Record, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			first = errors.Join(first, err)
-		})
-	}
-	if err := r.plain.Flush(ctx); err != nil {
-		return 0, 0, err
+	for some := range slices.Chunk(records, batch) {
+		for _, record := range some {
+			r.plain.Produce(ctx, record, func(_ *kgo.Record, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				first = errors.Join(first, err)
+			})
+		}
+		if err := r.plain.Flush(ctx); err != nil {
+			return 0, 0, err
+		}
 	}
 	took := time.Since(start)
 	mu.Lock()

@@ -18,7 +18,6 @@ import (
 	"github.com/annals-go/annals/bus/kafka"
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/event"
-	"github.com/annals-go/annals/internal/devenv/broker"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/worker"
 )
@@ -26,15 +25,15 @@ import (
 // visible measures how long it takes from the call of an append until its event has gone
 // through relay and broker, and has been committed by a consumer of the topic that has an
 // inbox. By hand: a loop that polls the table and produces, and one that polls the
-// broker, which keeps nothing and loses events. The broker is in the process.
-func visible(b bar) workload {
+// broker, which keeps nothing and loses events.
+func visible(name string, brokers starter, b bar) workload {
 	return workload{
-		name: "append-to-consumer/1000-per-second", unit: "ms p99", lower: true, measure: p99, of: "append to consumer", bar: b,
-		open: openVisible,
+		name: name, unit: "ms p99", lower: true, measure: p99, of: "append to consumer", bar: b,
+		open: func(ctx context.Context, l *lab) (*trial, error) { return openVisible(ctx, l, brokers) },
 	}
 }
 
-func openVisible(ctx context.Context, l *lab) (_ *trial, err error) {
+func openVisible(ctx context.Context, l *lab, brokers starter) (_ *trial, err error) {
 	db, err := l.create(ctx)
 	if err != nil {
 		return nil, err
@@ -48,7 +47,7 @@ func openVisible(ctx context.Context, l *lab) (_ *trial, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := broker.StartEmbedded(ctx)
+	b, err := brokers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +59,9 @@ func openVisible(ctx context.Context, l *lab) (_ *trial, err error) {
 		return g.Wait()
 	}
 	here, there := newInflow(0), newInflow(200*time.Millisecond)
-	if err := errors.Join(goAnnals(going, g, b.Seeds, store, here), goByHand(going, g, b.Seeds, raw, there)); err != nil {
+	if err := errors.Join(goAnnals(going, g, b.seeds, store, here), goByHand(going, g, b.seeds, raw, there)); err != nil {
 		_ = end()
-		b.Close()
+		b.close()
 		return nil, err
 	}
 	ours := pacedSide(here.reader(c, true), writeAnnals(store))
@@ -71,7 +70,7 @@ func openVisible(ctx context.Context, l *lab) (_ *trial, err error) {
 		sides: []side{{run: ours.run}, {run: hand.run}},
 		close: func() {
 			_ = end()
-			b.Close()
+			b.close()
 			db.drop(ctx)
 		},
 		finish: func(ctx context.Context) ([]string, error) {

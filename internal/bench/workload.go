@@ -18,8 +18,10 @@ type workload struct {
 	// once means that a side is one piece of work and not a span of time: one
 	// round without a warm-up.
 	once bool
-	bar  bar
-	open func(ctx context.Context, l *lab) (*trial, error)
+	// apart means that it needs more than others do, and is run only if it is asked for.
+	apart bool
+	bar   bar
+	open  func(ctx context.Context, l *lab) (*trial, error)
 }
 
 // trial is a workload that has its database and tables.
@@ -30,6 +32,19 @@ type trial struct {
 	// finish checks what was written, and returns what else is worth saying.
 	finish func(ctx context.Context) ([]string, error)
 	close  func()
+}
+
+// noting adds something to say.
+func (t *trial) noting(more ...func() string) *trial {
+	finish := t.finish
+	t.finish = func(ctx context.Context) ([]string, error) {
+		notes, err := finish(ctx)
+		for _, note := range more {
+			notes = append(notes, note())
+		}
+		return notes, err
+	}
+	return t
 }
 
 // side is one of the things that are compared.
@@ -105,9 +120,11 @@ func workloads() []workload {
 		mixed(bar{ratio: 0.9}),
 		imports(func(l *lab) int { return l.events }, bar{ratio: 0.8}),
 		relay(bar{ratio: 0.7, least: 100_000}),
-		visible(bar{most: 30}),
+		visible("append-to-consumer/1000-per-second", inProcess, bar{most: 30}),
 		consume(bar{ratio: 0.7, least: 30_000}),
 		transaction("transaction/60000-appends", 1, func(l *lab) int { return l.inOne }),
 		transaction("transaction/12x2000", 12, func(l *lab) int { return l.inTwelve }),
+		apacheRelay(bar{ratio: 0.6}),
+		apacheVisible(bar{}),
 	}
 }

@@ -17,10 +17,14 @@ import (
 // within 15 s.
 func TestFaultBrokerHalfOpen(t *testing.T) {
 	t.Parallel()
-	brokers := cluster(t, 1, groups())
-	network := newLine(t, brokers.ListenAddrs()[0])
+	brokerHalfOpen(t, inProcess(t, 1))
+}
+
+func brokerHalfOpen(t *testing.T, b *brokers) {
+	t.Helper()
+	network := newLine(t, b.seeds[0])
 	m := newTeam(t, *timeFlag+2*time.Minute, workerArgs{
-		Batch: 50, Lease: 2 * time.Second, Relay: true, Consume: true, Brokers: brokers.ListenAddrs(), Via: network.addr(), CallTimeout: callTimeout,
+		Batch: 50, Lease: 2 * time.Second, Relay: true, Consume: true, Brokers: b.seeds, Via: network.addr(), CallTimeout: callTimeout,
 	})
 	p := m.start("")
 	stopFeeding := m.feed(2, 40*time.Millisecond, 0)

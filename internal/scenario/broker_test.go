@@ -42,6 +42,13 @@ func (w *workers) publisher(pool *pgxpool.Pool) (to bus.Publisher, done func(), 
 	if len(w.Brokers) == 0 {
 		return rowPublisher{pool, w.to}, func() {}, nil
 	}
+	if w.Ledger {
+		l, err := kafka.NewLedger(cmp.Or(w.Domain, bus.DefaultDomain), w.kafkaOpts()...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return l, l.Close, nil
+	}
 	client, err := kafka.NewClient(w.kafkaOpts()...)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +63,7 @@ func (w *workers) timeout() bus.WorkerOption {
 
 // count tells of the goroutines of the process.
 func (w *workers) count(ctx context.Context) {
-	for r := random(0, 0); moment(ctx, r, 200*time.Millisecond); {
+	for r := random(0, 0); moment(ctx, r, 2*time.Second); {
 		w.to.Tell("goroutines", runtime.NumGoroutine())
 	}
 }
@@ -85,7 +92,7 @@ func (p timedPublisher) Publish(ctx context.Context, messages []bus.Message) err
 
 // consume tallies the messages of the topics.
 func (w *workers) consume(ctx context.Context) error {
-	return bus.NewConsumer("tallies", bus.On(workCodec, w.handle)).Run(ctx, w.db, kafka.NewConsumer("tallies", topics, w.kafkaOpts()...),
+	return bus.NewConsumer("tallies", bus.On(workCodec, w.handle)).Run(ctx, w.db, kafka.NewConsumer("tallies", topics, append(w.kafkaOpts(), kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/15))...),
 		bus.WithBatch(w.Batch), bus.WithTimeout(10*time.Second), bus.WithRetry(stubborn), bus.WithHooks(w.hooks()), bus.WithLogger(silent))
 }
 

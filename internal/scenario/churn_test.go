@@ -15,23 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/internal/oracle"
 )
-
-// session is after which time without a sign of life a group gives the partitions of a
-// member to others.
-const session = 1500 * time.Millisecond
-
-// groups are the settings of a cluster whose groups notice a dead member soon.
-func groups() kfake.Opt {
-	return kfake.BrokerConfigs(map[string]string{
-		"group.consumer.session.timeout.ms":    fmt.Sprint(session.Milliseconds()),
-		"group.consumer.heartbeat.interval.ms": "100",
-	})
-}
 
 // Members of a consumer group come and go, between one and five of them: they leave, are
 // killed at any moment or at a crash point, or are frozen for longer than their session. Coordinators of the group and
@@ -39,9 +25,12 @@ func groups() kfake.Opt {
 // in the end all have been consumed, and nobody had to help.
 func TestFaultRebalanceChurn(t *testing.T) {
 	t.Parallel()
-	const nodes = 3
-	brokers := cluster(t, nodes, groups())
-	m := newTeam(t, *timeFlag*2, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: brokers.ListenAddrs()})
+	rebalanceChurn(t, inProcess(t, 3))
+}
+
+func rebalanceChurn(t *testing.T, b *brokers) {
+	t.Helper()
+	m := newTeam(t, *timeFlag*2, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: b.seeds})
 	childProgram(t) // before the time runs
 	relays := m.args
 	relays.Consume, relays.Relay = false, true
@@ -65,12 +54,12 @@ func TestFaultRebalanceChurn(t *testing.T) {
 	g.join("")
 	for until := time.Now().Add(2 * *timeFlag); time.Now().Before(until) && m.ctx.Err() == nil; {
 		g.change()
-		switch g.random.IntN(3) {
-		case 0:
-			brokers.RehashCoordinators()
+		switch n := g.random.IntN(3); {
+		case n == 0 && b.moveCoordinators != nil:
+			b.moveCoordinators()
 			g.did["coordinators moved"]++
-		case 1:
-			_ = brokers.MoveTopicPartition(topics[g.random.IntN(len(topics))], g.random.Int32N(teamPartitions), g.random.Int32N(nodes))
+		case n == 1 && b.moveLeader != nil:
+			b.moveLeader(g.random)
 			g.did["leaders moved"]++
 		}
 		moment(m.ctx, g.random, 2*session/3)
@@ -256,8 +245,12 @@ func inOrder(model map[string]string, e oracle.Event) {
 // Relays and consumers go on by themselves.
 func TestFaultBrokerRestarts(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t)
-	m := newTeam(t, *timeFlag+patience, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: []string{b.addr}})
+	brokerRestarts(t, inChild(t))
+}
+
+func brokerRestarts(t *testing.T, b *brokers) {
+	t.Helper()
+	m := newTeam(t, *timeFlag+patience, workerArgs{Batch: 50, Lease: 500 * time.Millisecond, Consume: true, Brokers: b.seeds})
 	relay := m.args
 	relay.Consume, relay.Relay = false, true
 	members := []*member{m.startAs(relay, ""), m.startAs(relay, ""), m.start("")}
@@ -268,7 +261,7 @@ func TestFaultBrokerRestarts(t *testing.T) {
 	}
 	stopFeeding := m.feed(3, 15*time.Millisecond, 0)
 	r, kills := random(m.draw(), 0), 0
-	for until := time.Now().Add(*timeFlag); time.Now().Before(until) && moment(m.ctx, r, 2*time.Second); kills++ {
+	for until := time.Now().Add(*timeFlag); (kills < 3 || time.Now().Before(until)) && moment(m.ctx, r, 2*time.Second); kills++ {
 		down := make(chan struct{})
 		time.AfterFunc(time.Duration(r.Int64N(int64(time.Second))), func() { close(down) })
 		b.again(down)

@@ -18,7 +18,11 @@ import (
 )
 
 // topics are those of the streams of a team.
-var topics = []string{"annals.order", "annals.cart", "annals.stock"}
+var topics = topicsOf(bus.DefaultDomain)
+
+func topicsOf(domain string) []string {
+	return []string{bus.TopicName(domain, "order"), bus.TopicName(domain, "cart"), bus.TopicName(domain, "stock")}
+}
 
 // eager returns the options of a client that soon tries again.
 func eager(seeds []string, more ...kgo.Opt) []kgo.Opt {
@@ -52,7 +56,7 @@ func noteMessage(m bus.Message) (oracle.Message, error) {
 // recordsOf returns all records that topics have now, partition by partition. A topic that
 // does not exist has none.
 func recordsOf(ctx context.Context, seeds []string, names ...string) ([]*kgo.Record, error) {
-	client, err := kgo.NewClient(eager(seeds, kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+	client, err := kgo.NewClient(eager(seeds, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,9 @@ func recordsOf(ctx context.Context, seeds []string, names ...string) ([]*kgo.Rec
 			if !wanted {
 				return
 			}
-			out = append(out, r)
+			if !r.Attrs.IsControl() { // what ends a transaction
+				out = append(out, r)
+			}
 			if r.Offset+1 < end {
 				return
 			}

@@ -9,21 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
 	"github.com/annals-go/annals/internal/oracle"
 )
-
-// cluster starts a Kafka cluster in the process of the test, which lives on.
-func cluster(t *testing.T, nodes int, opts ...kfake.Opt) *kfake.Cluster {
-	t.Helper()
-	c, err := kfake.NewCluster(append(opts, kfake.NumBrokers(nodes))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
 
 // Relays are killed, before they have stored what they published, behind that, and at any
 // moment; three or four are there at once, one of them is frozen for longer than its lease
@@ -31,23 +18,38 @@ func cluster(t *testing.T, nodes int, opts ...kfake.Opt) *kfake.Cluster {
 // log has, in the order of each key, and nobody had to help.
 func TestFaultRelayKilled(t *testing.T) {
 	t.Parallel()
-	const nodes = 3
-	brokers := cluster(t, nodes)
+	relayKilled(t, inProcess(t, 3), false)
+}
+
+// The same with ledgers, and also in the middle of a transaction: then each event is in its
+// topic exactly once.
+func TestFaultLedgerKilled(t *testing.T) {
+	t.Parallel()
+	relayKilled(t, inProcess(t, 3), true)
+}
+
+func relayKilled(t *testing.T, b *brokers, ledger bool) {
+	t.Helper()
 	m := newTeam(t, *timeFlag+time.Duration(*killsFlag)*2*time.Second, workerArgs{
-		Batch: 50, Lease: 500 * time.Millisecond, Relay: true, Brokers: brokers.ListenAddrs(),
+		Batch: 50, Lease: 500 * time.Millisecond, Relay: true, Ledger: ledger, Brokers: b.seeds,
 	})
 	childProgram(t) // before the time runs
 	stopFeeding := m.feed(3, 10*time.Millisecond, 0)
 	k := &killer{team: m, until: time.Now().Add(*timeFlag), least: *killsFlag, passed: map[string]int{"bus.relay.published": 0, "bus.relay.saved": 0}}
+	if ledger {
+		k.passed["bus.kafka.sent"] = 0
+	}
 	var killing, beside sync.WaitGroup
 	running, enough := context.WithCancel(m.ctx)
 	freezes, moves := 0, 0
 	beside.Go(func() { freezes = m.freezing(running, m.args) })
-	beside.Go(func() {
-		for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); moves++ {
-			_ = brokers.MoveTopicPartition(topics[r.IntN(len(topics))], r.Int32N(teamPartitions), r.Int32N(nodes))
-		}
-	})
+	if b.moveLeader != nil {
+		beside.Go(func() {
+			for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); moves++ {
+				b.moveLeader(r)
+			}
+		})
+	}
 	seed := m.draw()
 	for i := range 3 {
 		killing.Go(func() { k.kill(random(seed, i)) })

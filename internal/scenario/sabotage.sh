@@ -26,6 +26,7 @@ l|a consumer begins at offsets that are committed apart from effects|TestFaultRe
 m|calls have no deadline|TestFaultHalfOpen|O-10 stalled
 n|what failed is tried again at once|TestFaultLongOutage|calls during the outage, want at most
 p|a snapshot is used whatever program has made it|TestFaultSnapshotOfAnotherProgram|snapshot_fault_test|postgres
+q|a relay goes on where its outbox says, whatever its ledger has|TestFaultLedgerKilled|O-8 duplicates: 
 s|reads hold everything in memory|TestFaultLimits|O-11 growth: megabytes
 '
 out=$(mktemp -d)

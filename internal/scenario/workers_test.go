@@ -42,8 +42,13 @@ type workerArgs struct {
 	// Brokers are those of a Kafka cluster: the relay publishes there. Nil: to a table.
 	Brokers []string
 	// Via, if not empty, is what is dialled in the place of any broker.
-	Via     string
-	Consume bool // the tallies are those of a consumer of the topics
+	Via    string
+	Ledger bool   // the relay publishes in transactions
+	Domain string // of its topics, and its name, if not the usual ones
+	// Replicas of its topics: all but one must be in sync for it to publish. 0: as the
+	// cluster has it.
+	Replicas int
+	Consume  bool // the tallies are those of a consumer of the topics
 	// CallTimeout, if not 0, bounds what a relay asks of the brokers. The process tells of
 	// calls that take much longer, and how many goroutines it has.
 	CallTimeout time.Duration
@@ -159,7 +164,10 @@ func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 		defer done()
 		opts := []bus.RelayOption{bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease), bus.WithHooks(w.hooks()), bus.WithLogger(silent), w.timeout()}
 		if len(w.Brokers) > 0 {
-			opts = append(opts, bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions}))
+			if w.Domain != "" {
+				opts = append(opts, bus.WithDomain(w.Domain), bus.WithName(w.Domain))
+			}
+			opts = append(opts, bus.WithOtherTopics(bus.Contract{Partitions: teamPartitions, Replication: w.Replicas, MinInSync: max(0, w.Replicas-1)}))
 		}
 		group.Go(func() error { return bus.NewRelay(w.db, to, opts...).Run(ctx) })
 	}
