@@ -50,7 +50,7 @@ var allowed = map[string]string{
 	// environments for examples and tests
 	"internal/devenv":         "github.com/jackc/pgx/v5",
 	"internal/devenv/broker":  "github.com/twmb/franz-go/pkg/kfake",
-	"internal/devenv/apache":  "",
+	"internal/devenv/apache":  "github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg",
 	"internal/devenv/schemas": "internal/registry",
 	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
 	"internal/archtest":       "",
