@@ -15,7 +15,7 @@ import (
 // replaced. Such a one is given up after five seconds without an answer, and where the
 // broker may take its time, after that time and five seconds.
 func quick() []kgo.Opt {
-	return []kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond), kgo.RequestTimeoutOverhead(5 * time.Second)}
+	return []kgo.Opt{kgo.MetadataMinAge(250 * time.Millisecond), kgo.RequestTimeoutOverhead(5 * time.Second), kgo.DialTimeout(5 * time.Second)}
 }
 
 // NewClient returns a client for a Publisher: kgo.NewClient with the options, and with
@@ -23,15 +23,19 @@ func quick() []kgo.Opt {
 // partition a record goes to, so kgo.RecordPartitioner has no effect. Nobody else is to
 // produce with it. All else can be done with it as with any other client.
 //
-// For quick recovery kgo.MetadataMinAge is 250 ms, kgo.RequestTimeoutOverhead 5 s and
-// kgo.ProduceRequestTimeout 5 s, unless the options say otherwise: so a connection that
+// TLS, certificates and SASL are those of kgo, such as kgo.DialTLSConfig and kgo.SASL. All
+// clients that are made of this one have them too.
+//
+// For quick recovery kgo.MetadataMinAge is 250 ms, kgo.RequestTimeoutOverhead,
+// kgo.DialTimeout and kgo.ProduceRequestTimeout 5 s, unless the options say otherwise: so a connection that
 // leads nowhere is given up after ten seconds. The producer stays idempotent and waits for all in-sync replicas.
 // Options that give up on a record by themselves are an error, because the broker may
 // have it all the same: kgo.RecordDeliveryTimeout, kgo.RecordRetries and
 // kgo.AllowIdempotentProduceCancellation. The deadline is that of Publish.
 func NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	g := newGuard()
 	client, err := kgo.NewClient(slices.Concat(quick(), []kgo.Opt{kgo.ProduceRequestTimeout(5 * time.Second)}, opts,
-		[]kgo.Opt{kgo.ManualFlushing(), kgo.RecordPartitioner(newGuard())})...)
+		[]kgo.Opt{kgo.ManualFlushing(), kgo.RecordPartitioner(g), kgo.WithHooks(g.reach)})...)
 	if err != nil {
 		return nil, fmt.Errorf("make a client to publish with: %w", err)
 	}

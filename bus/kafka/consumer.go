@@ -78,7 +78,7 @@ func (c *Consumer) Receive(ctx context.Context, to bus.Receiver) error {
 	if err == nil || ctx.Err() != nil {
 		return nil //nolint:nilerr // it ends as it was told to
 	}
-	return fmt.Errorf("consume as %s: %w", c.group, err)
+	return withRights(fmt.Errorf("consume as %s: %w", c.group, err))
 }
 
 func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
@@ -88,11 +88,15 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 		Consumer: c, to: to, ctx: ctx, stop: stop,
 		ready: make(chan struct{}), slots: &slots{free: c.concurrency}, parts: map[string]*part{},
 	}
-	protocol, err := c.protocol(ctx)
+	r := newReach(func(e *AccessError) {
+		c.logger.WarnContext(ctx, "is not let in by a broker", "group", c.group, "broker", e.Broker, "error", e.Error())
+	})
+	protocol, err := c.protocol(ctx, r)
 	if err != nil {
 		return err
 	}
 	client, err := kgo.NewClient(slices.Concat(c.clientOpts(), protocol, []kgo.Opt{
+		kgo.WithHooks(r),
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.topics...),
 		commits(),
@@ -113,7 +117,10 @@ func (c *Consumer) receive(ctx context.Context, to bus.Receiver) error {
 	m.client = client
 	close(m.ready)
 	var watching sync.WaitGroup
-	if _, err = m.await(ctx, c.topics); err == nil {
+	begin, begun := r.watch(ctx)
+	_, err = m.await(begin, c.topics)
+	begun()
+	if err == nil {
 		watching.Go(m.watch)
 		err = m.poll()
 	}

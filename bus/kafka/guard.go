@@ -12,8 +12,9 @@ import (
 // one is declined, with all of the partition that follow: so a batch that a broker
 // refuses is never overtaken, whenever the client takes it into its head to send.
 type guard struct {
-	turn chan struct{} // full while somebody publishes
-	left bool          // under turn: the client may still have records of a Publish that gave up
+	reach *reach        // of the clients with these options
+	turn  chan struct{} // full while somebody publishes
+	left  bool          // under turn: the client may still have records of a Publish that gave up
 
 	mu     sync.Mutex
 	round  int
@@ -21,7 +22,7 @@ type guard struct {
 }
 
 func newGuard() *guard {
-	return &guard{turn: make(chan struct{}, 1), topics: map[string]*guarded{}}
+	return &guard{reach: newReach(nil), turn: make(chan struct{}, 1), topics: map[string]*guarded{}}
 }
 
 // next begins a round. The client has no records then.

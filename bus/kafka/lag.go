@@ -15,9 +15,14 @@ import (
 // counts as none. The markers of transactions count as records, and a Consumer reads them
 // as such; records of a transaction that has not ended yet count too.
 func Lag(ctx context.Context, client *kgo.Client, c worker.Checkpoint, topics ...string) (int64, error) {
+	if g, ok := client.OptValue(kgo.RecordPartitioner).(*guard); ok { // else the user's own
+		watched, done := g.reach.watch(ctx)
+		defer done()
+		ctx = watched
+	}
 	described, missing, err := describeReady(ctx, client, topics)
 	if err != nil {
-		return 0, fmt.Errorf("read lag: %w", err)
+		return 0, withRights(fmt.Errorf("read lag: %w", err))
 	}
 	if len(missing) > 0 {
 		return 0, fmt.Errorf("read lag: topics %v do not exist", missing)
@@ -27,7 +32,7 @@ func Lag(ctx context.Context, client *kgo.Client, c worker.Checkpoint, topics ..
 		err = ends.Error()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read lag: %w", err)
+		return 0, withRights(fmt.Errorf("read lag: %w", explain(ctx, err)))
 	}
 	var lag int64
 	ends.Each(func(o kadm.ListedOffset) {

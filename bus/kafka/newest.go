@@ -23,9 +23,11 @@ func (p *Publisher) Newest(ctx context.Context, topic string, visit func(partiti
 }
 
 func (p *Publisher) newest(ctx context.Context, topic string, values bool, visit func(r *kgo.Record) bool) error {
+	ctx, done := p.guard.reach.watch(ctx)
+	defer done()
 	starts, ends, err := p.bounds(ctx, topic)
 	if err != nil {
-		return fmt.Errorf("read newest of %s: %w", topic, err)
+		return withRights(fmt.Errorf("read newest of %s: %w", topic, explain(ctx, err)))
 	}
 	for partition, end := range ends[topic] {
 		first, _ := starts.Lookup(topic, partition)
@@ -34,7 +36,7 @@ func (p *Publisher) newest(ctx context.Context, topic string, values bool, visit
 			from := max(first.Offset, to-size)
 			records, err := p.read(ctx, topic, partition, from, to, values)
 			if err != nil {
-				return fmt.Errorf("read %s from offset %d to %d: %w", partName(topic, partition), from, to, err)
+				return withRights(fmt.Errorf("read %s from offset %d to %d: %w", partName(topic, partition), from, to, explain(ctx, err)))
 			}
 			if !each(records, visit) {
 				break

@@ -17,9 +17,11 @@ type unset struct{ kgo.GroupBalancer }
 
 // protocol returns the options for the group protocol: that of KIP-848 where the broker
 // has it, unless the user has set one.
-func (c *Consumer) protocol(ctx context.Context) ([]kgo.Opt, error) {
+func (c *Consumer) protocol(ctx context.Context, r *reach) ([]kgo.Opt, error) {
+	ctx, done := r.watch(ctx)
+	defer done()
 	// without topics it joins no group
-	client, err := kgo.NewClient(append(c.clientOpts(), kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(), kgo.DisableAutoCommit())...)
+	client, err := kgo.NewClient(append(c.clientOpts(), kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(), kgo.DisableAutoCommit(), kgo.WithHooks(r))...)
 	if err != nil {
 		return nil, worker.Permanent(err)
 	}
@@ -30,7 +32,9 @@ func (c *Consumer) protocol(ctx context.Context) ([]kgo.Opt, error) {
 	if set, _ := client.OptValue(kgo.ServerSideBalancer).(bool); set {
 		return []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer())}, nil
 	}
-	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
+	resp, err := within(ctx, func() (*kmsg.ApiVersionsResponse, error) {
+		return kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, client)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the broker which group protocols it has: %w", err)
 	}

@@ -69,7 +69,7 @@ func TestProtocolOfTheUser(t *testing.T) {
 		"topics of others": {[]kgo.Opt{kgo.ConsumeTopics("x")}, true, "cooperative-sticky"},
 	} {
 		consumer := NewConsumer("totals", []string{"shop.order"}, append(c.opts, kgo.SeedBrokers(b.Seeds...))...)
-		opts, err := consumer.protocol(t.Context())
+		opts, err := consumer.protocol(t.Context(), newReach(nil))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -83,7 +83,7 @@ func TestProtocolOfTheUser(t *testing.T) {
 			t.Errorf("%s: server side %v, %s, want %v, %s", name, set, balancers[0].ProtocolName(), c.serverSide, c.balancer)
 		}
 	}
-	_, err = NewConsumer("totals", nil, kgo.SeedBrokers("127.0.0.1:1"), kgo.RequestRetries(0)).protocol(t.Context())
+	_, err = NewConsumer("totals", nil, kgo.SeedBrokers("127.0.0.1:1"), kgo.RequestRetries(0)).protocol(t.Context(), newReach(nil))
 	if err == nil || err.Error()[:49] != "ask the broker which group protocols it has: unab" {
 		t.Errorf("protocol without a broker = %v", err)
 	}

@@ -32,6 +32,8 @@ func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
+	ctx, done := p.guard.reach.watch(ctx)
+	defer done()
 	select {
 	case p.guard.turn <- struct{}{}:
 		defer func() { <-p.guard.turn }()
@@ -62,7 +64,7 @@ func (p *Publisher) settle(ctx context.Context) error {
 		return nil
 	}
 	if err := p.client.AbortBufferedRecords(ctx); err != nil {
-		return fmt.Errorf("wait for the records of an earlier Publish: %w", err)
+		return fmt.Errorf("wait for the records of an earlier Publish: %w", explain(ctx, err))
 	}
 	p.guard.left = false
 	return nil
@@ -154,7 +156,7 @@ func (b *batch) unsent(rest []*outgoing) []*outgoing {
 func (b *batch) failed(index int, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := &bus.PublishError{Acked: make([]bool, len(b.all)), Index: index, Err: err}
+	e := &bus.PublishError{Acked: make([]bool, len(b.all)), Index: index, Err: withRights(err)}
 	for i := range b.all {
 		e.Acked[i] = b.all[i].state == acked
 	}
@@ -200,7 +202,7 @@ func (p *Publisher) send(ctx context.Context, b *batch, now []*outgoing) (index 
 	}
 	if err := p.client.Flush(ctx); err != nil {
 		p.guard.left = true
-		return -1, fmt.Errorf("wait for acknowledgement: %w", err)
+		return -1, fmt.Errorf("wait for acknowledgement: %w", explain(ctx, err))
 	}
 	return p.verdict(b, now)
 }

@@ -71,9 +71,11 @@ func limits(client *kgo.Client) func(string) int {
 // Topics implements bus.Publisher. What an account may not read of a topic's settings is
 // left out.
 func (p *Publisher) Topics(ctx context.Context, names ...string) (map[string]bus.Topic, error) {
+	ctx, done := p.guard.reach.watch(ctx)
+	defer done()
 	topics, _, err := describeReady(ctx, p.client, names)
 	if err != nil {
-		return nil, fmt.Errorf("read topics: %w", err)
+		return nil, withRights(fmt.Errorf("read topics: %w", err))
 	}
 	out := map[string]bus.Topic{}
 	for name, t := range topics {
@@ -101,6 +103,8 @@ func (p *Publisher) met(topics map[string]bus.Topic) {
 // Create implements bus.Publisher. It returns when the brokers have told all partitions to
 // each other: a record sent earlier would meet an unknown topic.
 func (p *Publisher) Create(ctx context.Context, contracts ...bus.Contract) error {
+	ctx, done := p.guard.reach.watch(ctx)
+	defer done()
 	names := make([]string, len(contracts))
 	for i, c := range contracts {
 		names[i] = c.Topic
@@ -127,7 +131,7 @@ func (p *Publisher) create(ctx context.Context, c bus.Contract) error {
 		return p.admin.CreateTopic(ctx, int32(cmp.Or(c.Partitions, bus.DefaultPartitions)), replication, configOf(c), c.Topic)
 	})
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("create topic %s: %w", c.Topic, err)
+		return withRights(fmt.Errorf("create topic %s: %w", c.Topic, err))
 	}
 	return nil
 }

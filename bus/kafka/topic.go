@@ -75,7 +75,8 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 
 // within returns what fn does, or the error of ctx when it ends. The client has requests to
 // a broker wait for one that is about to connect to it, as long as that takes, whatever
-// their contexts say: fn may return as much later, to nobody.
+// their contexts say: fn may return as much later, to nobody. It says why the brokers let
+// nobody in, under a context of reach.watch.
 func within[T any](ctx context.Context, fn func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -88,10 +89,10 @@ func within[T any](ctx context.Context, fn func() (T, error)) (T, error) {
 	}()
 	select {
 	case r := <-done:
-		return r.value, r.err
+		return r.value, explain(ctx, r.err)
 	case <-ctx.Done():
 		var none T
-		return none, ctx.Err()
+		return none, explain(ctx, ctx.Err())
 	}
 }
 

@@ -101,10 +101,12 @@ func (l *Ledger) Open(ctx context.Context, relay string) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leave()
+	ctx, done := l.guard.reach.watch(ctx)
+	defer done()
 	cursor, err := l.open(ctx, relay)
 	if err != nil {
 		l.leave()
-		return nil, fmt.Errorf("open ledger %s: %w", relay, err)
+		return nil, withRights(fmt.Errorf("open ledger %s: %w", relay, err))
 	}
 	return cursor, nil
 }
@@ -118,11 +120,11 @@ func (l *Ledger) open(ctx context.Context, relay string) ([]byte, error) {
 		return nil, err
 	}
 	var err error
-	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))...); err != nil {
+	if l.tx, err = kgo.NewClient(append(l.opts, kgo.TransactionalID(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithHooks(l.guard.reach))...); err != nil {
 		return nil, err
 	}
 	if _, _, err = l.tx.ProducerID(ctx); err != nil {
-		return nil, fmt.Errorf("begin an epoch of %s: %w", topic, err)
+		return nil, fmt.Errorf("begin an epoch of %s: %w", topic, explain(ctx, err))
 	}
 	l.relay = relay
 	return l.last(ctx, topic)
@@ -156,11 +158,13 @@ func (l *Ledger) Commit(ctx context.Context, messages []bus.Message, cursor []by
 	if l.tx == nil {
 		return fmt.Errorf("commit to a ledger: %w", bus.ErrNotOpen)
 	}
+	ctx, done := l.guard.reach.watch(ctx)
+	defer done()
 	if err := l.commit(ctx, messages, cursor); err != nil {
 		if !worker.IsPermanent(err) {
 			l.leave()
 		}
-		return fmt.Errorf("commit to ledger %s: %w", l.relay, err)
+		return withRights(fmt.Errorf("commit to ledger %s: %w", l.relay, err))
 	}
 	return nil
 }
@@ -200,7 +204,7 @@ func (l *Ledger) commit(ctx context.Context, messages []bus.Message, cursor []by
 	crash.At("bus.kafka.sent")
 	if err := l.tx.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		_ = l.abort(ctx) // if it is open still; readers would wait for it
-		return l.explain(began, fmt.Errorf("end the transaction: %w", err))
+		return l.explain(began, fmt.Errorf("end the transaction: %w", explain(ctx, err)))
 	}
 	return nil
 }
@@ -229,7 +233,7 @@ func (l *Ledger) produce(ctx context.Context, records []*kgo.Record) error {
 		})
 	}
 	if err := l.tx.Flush(ctx); err != nil {
-		return fmt.Errorf("wait for acknowledgement: %w", err)
+		return fmt.Errorf("wait for acknowledgement: %w", explain(ctx, err))
 	}
 	mu.Lock()
 	defer mu.Unlock()

@@ -54,6 +54,7 @@ var allowed = map[string]string{
 	"internal/devenv/schemas": "internal/registry github.com/jackc/pgx/v5/pgxpool",
 	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
 	"internal/archtest":       "",
+	"internal/testcert":       "",
 
 	// the fault tests: switches and points in the code, and what judges it
 	"internal/crash":     "",
@@ -71,7 +72,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy", "internal/testcert"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()
