@@ -1,0 +1,130 @@
+package avro
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/annals-go/annals/codec"
+)
+
+// errNotAvro says that an id is that of a schema of another kind.
+var errNotAvro = errors.New("schema is not Avro")
+
+// Codes of the interface of Confluent, beside those of HTTP.
+const (
+	statusConflict       = http.StatusConflict
+	codeSubjectNotFound  = 40401
+	codeVersionNotFound  = 40402
+	codeSchemaNotFound   = 40403
+	codeVersionUndeleted = 40407
+	codeNoConfig         = 40408
+	codeNotPermitted     = 42205
+)
+
+func answer(err error) *sr.ResponseError {
+	var re *sr.ResponseError
+	if errors.As(err, &re) {
+		return re
+	}
+	return nil
+}
+
+func statusCode(err error) int {
+	if re := answer(err); re != nil {
+		return re.StatusCode
+	}
+	return 0
+}
+
+func errorCode(err error) int {
+	if re := answer(err); re != nil {
+		return re.ErrorCode
+	}
+	return 0
+}
+
+// fail says what an error of a call means. Missing is what it matches if the registry does
+// not have what was asked for.
+func fail(ctx context.Context, doing string, err error, missing error) error {
+	re := answer(err)
+	if re == nil {
+		cause := err
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			cause = fmt.Errorf("%s: %w", ue.URL, ue.Err) // without user: see withoutUsers
+		}
+		if ended := ctx.Err(); ended != nil && !errors.Is(cause, ended) {
+			cause = fmt.Errorf("%w: %w", ended, cause)
+		}
+		return fmt.Errorf("%s: %w: %w", doing, codec.ErrUnavailable, cause)
+	}
+	said := message(re)
+	switch {
+	case re.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("%s: %w: the registry does not know who asks (401): check the user and password, or the token: %s", doing, codec.ErrUnavailable, said)
+	case re.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%s: %w: the registry does not allow it (403): check the rights of the user or token for the subject: %s", doing, codec.ErrUnavailable, said)
+	case re.ErrorCode >= codeSubjectNotFound && re.ErrorCode <= codeVersionUndeleted && missing != nil:
+		return fmt.Errorf("%s: %w (%d: %s)", doing, missing, re.ErrorCode, said)
+	case re.ErrorCode == codeNotPermitted:
+		return fmt.Errorf("%s: %w: the registry does not permit it at the moment (42205): check its mode: %s", doing, codec.ErrUnavailable, said)
+	case re.ErrorCode >= codeSubjectNotFound && re.ErrorCode <= codeVersionUndeleted,
+		re.StatusCode == http.StatusBadRequest, re.StatusCode == http.StatusRequestEntityTooLarge, re.StatusCode == http.StatusUnprocessableEntity:
+		return fmt.Errorf("%s: the registry refuses it (%d): %s", doing, max(re.ErrorCode, re.StatusCode), said)
+	case re.StatusCode == http.StatusNotFound, re.StatusCode == http.StatusMethodNotAllowed:
+		return fmt.Errorf("%s: %w: there is no registry at this URL (%d): check its path, that of Apicurio ends in /apis/ccompat/v7: %s", doing, codec.ErrUnavailable, re.StatusCode, said)
+	}
+	return fmt.Errorf("%s: %w: the registry answered %d: %s", doing, codec.ErrUnavailable, re.StatusCode, said)
+}
+
+// message is what the registry said, bounded and on one line.
+func message(re *sr.ResponseError) string {
+	text := re.Message
+	if text == "" {
+		text = string(re.Raw)
+	}
+	return short(strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "))
+}
+
+// What the registry of Confluent says of an incompatible schema: a list of what is wrong,
+// each with errorType, description and additionalInfo, then the version, the text of the old
+// schema and the settings.
+var (
+	saidWrong   = regexp.MustCompile(`(?s)errorType:\s*'([^']*)',\s*description:\s*'(.*?)',\s*additionalInfo:\s*'(.*?)'\s*\}`)
+	saidVersion = regexp.MustCompile(`oldSchemaVersion:\s*(\d+)`)
+	saidMode    = regexp.MustCompile(`compatibility:\s*'([A-Z_]+)'`)
+)
+
+// incompatible returns what an answer of 409 says.
+func (c *Client) incompatible(ctx context.Context, subject string, err error) *IncompatibleError {
+	re := answer(err)
+	e := &IncompatibleError{Subject: subject, Rule: message(re)}
+	text := re.Message
+	if m := saidWrong.FindStringSubmatch(text); m != nil {
+		e.Rule = short(m[1] + ": " + m[2])
+		if m[1] == "READER_FIELD_MISSING_DEFAULT_VALUE" {
+			e.Field = short(m[3])
+		}
+	}
+	if m := saidVersion.FindStringSubmatch(text); m != nil {
+		e.Version, _ = strconv.Atoi(m[1]) // 0, not known, if it is too large
+	}
+	if m := saidMode.FindAllStringSubmatch(text, -1); m != nil {
+		if mode, err := ParseMode(m[len(m)-1][1]); err == nil {
+			e.Mode = mode
+			return e
+		}
+	}
+	if mode, err := c.Mode(ctx, subject); err == nil {
+		e.Mode = mode
+	}
+	return e
+}

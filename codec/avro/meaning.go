@@ -1,0 +1,178 @@
+package avro
+
+import (
+	"slices"
+	"strings"
+
+	avrolib "github.com/twmb/avro"
+)
+
+// knownLogical are the logical types of the specification that say what a number, or a
+// string of bytes, means.
+var knownLogical = map[string]bool{
+	"decimal": true, "big-decimal": true, "uuid": true, "duration": true, "date": true,
+	"time-millis": true, "time-micros": true,
+	"timestamp-millis": true, "timestamp-micros": true, "timestamp-nanos": true,
+	"local-timestamp-millis": true, "local-timestamp-micros": true, "local-timestamp-nanos": true,
+}
+
+// sameMeaning returns an error if a value would be read that means something else than what
+// was written. It is called for pairs that resolve.
+func sameMeaning(writer, reader *avrolib.Schema) error {
+	m := meaning{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
+	return m.compare(writer.Root(), reader.Root(), "")
+}
+
+type meaning struct {
+	writer, reader map[string]*avrolib.SchemaNode
+	seen           map[[2]string]bool // records, by the names of both
+}
+
+func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
+	w, r = defined(w, m.writer), defined(r, m.reader)
+	if w.Type == "union" {
+		for i := range w.Branches {
+			if err := m.compare(&w.Branches[i], r, path); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if r.Type == "union" {
+		if r = m.branch(w, r); r == nil {
+			return nil
+		}
+	}
+	if from, to := w.LogicalType, r.LogicalType; knownLogical[from] && (knownLogical[to] && from != to || from == "decimal" && r.Type == "string") {
+		if to == "" {
+			to = r.Type
+		}
+		return &avrolib.CompatibilityError{Path: path, WriterType: w.Type, ReaderType: r.Type,
+			Detail: "the writer's value is " + from + ", the reader takes it for " + to}
+	}
+	switch {
+	case w.Type == "array" && r.Type == "array":
+		return m.compare(w.Items, r.Items, path+".items")
+	case w.Type == "map" && r.Type == "map":
+		return m.compare(w.Values, r.Values, path+".values")
+	case isRecord(w) && isRecord(r):
+		return m.fields(w, r, path)
+	}
+	return nil
+}
+
+func (m *meaning) fields(w, r *avrolib.SchemaNode, path string) error {
+	pair := [2]string{nodeName(w), nodeName(r)}
+	if m.seen[pair] {
+		return nil
+	}
+	m.seen[pair] = true
+	taken := map[string]string{}
+	for i := range r.Fields {
+		rf := &r.Fields[i]
+		wf := field(w, append([]string{rf.Name}, rf.Aliases...))
+		if wf == nil {
+			continue
+		}
+		at := strings.TrimPrefix(path+"."+rf.Name, ".")
+		if other, twice := taken[wf.Name]; twice {
+			return &avrolib.CompatibilityError{Path: at, Detail: "the reader's fields " + short(other) + " and " + short(rf.Name) + " are both the writer's " + short(wf.Name)}
+		}
+		taken[wf.Name] = rf.Name
+		if err := m.compare(&wf.Type, &rf.Type, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func field(w *avrolib.SchemaNode, names []string) *avrolib.SchemaField {
+	for _, name := range names {
+		for i := range w.Fields {
+			if w.Fields[i].Name == name {
+				return &w.Fields[i]
+			}
+		}
+	}
+	return nil
+}
+
+// promoted lists what a writer's type is read as, if a union has no branch of the type.
+var promoted = map[string][]string{
+	"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"},
+	"string": {"bytes"}, "bytes": {"string"},
+}
+
+// branch returns the branch of the reader's union that w is read with, nil if it is not
+// clear: such a pair does not resolve.
+func (m *meaning) branch(w, union *avrolib.SchemaNode) *avrolib.SchemaNode {
+	tiers := []func(r *avrolib.SchemaNode) bool{
+		func(r *avrolib.SchemaNode) bool {
+			return sameKind(w, r) && (nodeName(w) == nodeName(r) || slices.Contains(qualified(r), nodeName(w)))
+		},
+		func(r *avrolib.SchemaNode) bool {
+			return sameKind(w, r) && (unqualified(nodeName(w)) == unqualified(nodeName(r)) || slices.Contains(r.Aliases, unqualified(nodeName(w))))
+		},
+		func(r *avrolib.SchemaNode) bool { return slices.Contains(promoted[w.Type], r.Type) },
+	}
+	for _, fits := range tiers {
+		for i := range union.Branches {
+			if r := defined(&union.Branches[i], m.reader); fits(r) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+func sameKind(w, r *avrolib.SchemaNode) bool {
+	return (w.Type == r.Type || isRecord(w) && isRecord(r)) && w.Size == r.Size
+}
+
+func isRecord(n *avrolib.SchemaNode) bool { return n.Type == "record" || n.Type == "error" }
+
+// qualified returns the aliases of a type with their namespace, which is its own if they
+// have none.
+func qualified(n *avrolib.SchemaNode) []string {
+	out := slices.Clone(n.Aliases)
+	for i, a := range out {
+		if !strings.Contains(a, ".") && n.Namespace != "" {
+			out[i] = n.Namespace + "." + a
+		}
+	}
+	return out
+}
+
+func unqualified(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
+
+// defined returns the node, or what it refers to by name.
+func defined(n *avrolib.SchemaNode, types map[string]*avrolib.SchemaNode) *avrolib.SchemaNode {
+	if d, ok := types[n.Type]; ok {
+		return d
+	}
+	return n
+}
+
+// definitions returns the named types of a schema by their full names.
+func definitions(s *avrolib.Schema) map[string]*avrolib.SchemaNode {
+	types := map[string]*avrolib.SchemaNode{}
+	var walk func(n *avrolib.SchemaNode)
+	walk = func(n *avrolib.SchemaNode) {
+		if n == nil {
+			return
+		}
+		if isRecord(n) || n.Type == "enum" || n.Type == "fixed" {
+			types[nodeName(n)] = n
+		}
+		walk(n.Items)
+		walk(n.Values)
+		for i := range n.Branches {
+			walk(&n.Branches[i])
+		}
+		for i := range n.Fields {
+			walk(&n.Fields[i].Type)
+		}
+	}
+	walk(s.Root())
+	return types
+}

@@ -1,0 +1,68 @@
+package avro
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+
+	avrolib "github.com/twmb/avro"
+)
+
+// shape is what a name and schema version of an event are stored as.
+type shape struct {
+	Declared
+	typ    reflect.Type
+	parsed *avrolib.Schema
+	root   *part
+}
+
+type shapeKey struct {
+	name   string
+	schema int
+}
+
+func (f *Format) newShape(name string, schema int, typ reflect.Type, written bool) (*shape, error) {
+	s := &shape{typ: typ, Declared: Declared{Name: name, Version: schema, Written: written}}
+	file := fmt.Sprintf("%s.v%d.avsc", name, schema)
+	text, fromFile, err := f.text(file, name, schema, typ)
+	if err != nil {
+		return nil, err
+	}
+	s.Schema = Schema{Text: text}
+	if s.parsed, err = parseBounded(s.Schema, f.limits); err != nil {
+		return nil, err
+	}
+	root := s.parsed.Root()
+	if !isRecord(root) {
+		return nil, fmt.Errorf("%s: want a record, got %s", file, root.Type)
+	}
+	if fromFile {
+		if err := fits(s.parsed, typ); err != nil {
+			return nil, fmt.Errorf("%v does not fit %s: %w", typ, file, err)
+		}
+	}
+	if s.root, err = compile(s.parsed); err != nil {
+		return nil, err
+	}
+	s.Subject = nodeName(root)
+	if f.subject != nil {
+		s.Subject = f.subject(name, s.Subject)
+	}
+	return s, nil
+}
+
+// text returns the schema of the file, or that of the type if there is no such file.
+func (f *Format) text(file, name string, schema int, typ reflect.Type) (text string, fromFile bool, err error) {
+	if f.files != nil {
+		b, err := fs.ReadFile(f.files, file)
+		if err == nil {
+			return string(b), true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", false, err
+		}
+	}
+	text, err = derive(name, schema, typ)
+	return text, false, err
+}
