@@ -56,7 +56,7 @@ func answer(w http.ResponseWriter, out any, err error) {
 		r := refusalOf(err)
 		status, out = r.status, map[string]any{"error_code": r.code, "message": r.text}
 	}
-	data := []byte{}
+	var data []byte
 	if text, ok := out.(rawText); ok {
 		data = []byte(text)
 	} else if data, err = json.Marshal(out); err != nil {
