@@ -131,7 +131,6 @@ var pairs = []pair{
 }
 
 func (p pair) want(m Mode) string {
-	forth := p.forth
 	switch m {
 	case None:
 		return ""
@@ -141,8 +140,9 @@ func (p pair) want(m Mode) string {
 		if p.back != "" {
 			return p.back
 		}
+	case Forward, ForwardTransitive:
 	}
-	return forth
+	return p.forth
 }
 
 func TestCheckModes(t *testing.T) {

@@ -41,6 +41,9 @@ func (r *Registry) handle(transact func(context.Context, func(Tx) error) error, 
 			out, err = fn(&request{Request: req, tx: tx, body: body})
 			return err
 		})
+		if err != nil && refusalOf(err).code == 50001 && req.Context().Err() == nil {
+			r.logger.Error("schema registry cannot use its store", "error", err)
+		}
 		answer(w, out, err)
 	})
 }
@@ -53,7 +56,7 @@ func answer(w http.ResponseWriter, out any, err error) {
 		r := refusalOf(err)
 		status, out = r.status, map[string]any{"error_code": r.code, "message": r.text}
 	}
-	data := []byte{}
+	var data []byte
 	if text, ok := out.(rawText); ok {
 		data = []byte(text)
 	} else if data, err = json.Marshal(out); err != nil {
