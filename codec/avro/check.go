@@ -3,6 +3,7 @@ package avro
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"unicode/utf8"
 
@@ -51,19 +52,29 @@ func isUUID(b []byte) error {
 // hasDigits returns the check that a number in two's complement has no more digits than
 // the precision.
 func hasDigits(precision int) check {
-	bound := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(precision)), nil)
-	safe := (bound.BitLen() - 1) / 8 // bytes that cannot reach it
+	safe := int(float64(precision)*math.Log2(10)-1) / 8 // bytes that cannot hold more digits
 	return func(b []byte) error {
 		if len(b) <= safe {
 			return nil
 		}
-		n := new(big.Int).SetBytes(b)
+		sign := byte(0)
 		if b[0]&0x80 != 0 {
-			n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(len(b))*8))
+			sign = 0xff
 		}
-		if n.CmpAbs(bound) >= 0 {
-			return fmt.Errorf("decimal has more digits than its precision %d", precision)
+		for len(b) > 1 && b[0] == sign { // says no more than the sign
+			b = b[1:]
 		}
-		return nil
+		if len(b) <= safe+3 && fewDigits(b, sign != 0, precision) {
+			return nil
+		}
+		return fmt.Errorf("decimal has more digits than its precision %d", precision)
 	}
+}
+
+func fewDigits(b []byte, negative bool, precision int) bool {
+	n := new(big.Int).SetBytes(b)
+	if negative {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(len(b))*8))
+	}
+	return n.CmpAbs(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(precision)), nil)) < 0
 }
