@@ -98,7 +98,7 @@ func explain(err error, next *avrolib.Schema, direction string) *IncompatibleErr
 func rule(e *avrolib.CompatibilityError) string {
 	writer, reader := short(e.WriterType), short(e.ReaderType)
 	switch e.Detail {
-	case "reader field has no default and is missing from writer":
+	case missingDefault:
 		return "the reader needs this field, it has no default, and the writer lacks it"
 	case "incompatible types":
 		return fmt.Sprintf("the writer has type %s, the reader %s", writer, reader)

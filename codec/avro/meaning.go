@@ -17,11 +17,14 @@ var knownLogical = map[string]bool{
 }
 
 // sameMeaning returns an error if a value would be read that means something else than what
-// was written. It is called for pairs that resolve.
+// was written, or a field filled in that has no default. It is called for pairs that resolve.
 func sameMeaning(writer, reader *avrolib.Schema) error {
 	m := meaning{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
 	return m.compare(tree(writer), tree(reader), "")
 }
+
+// missingDefault is what the library says of a field that cannot be filled in.
+const missingDefault = "reader field has no default and is missing from writer"
 
 type meaning struct {
 	writer, reader map[string]*avrolib.SchemaNode
@@ -71,10 +74,13 @@ func (m *meaning) fields(w, r *avrolib.SchemaNode, path string) error {
 	for i := range r.Fields {
 		rf := &r.Fields[i]
 		wf := field(w, append([]string{rf.Name}, rf.Aliases...))
+		at := strings.TrimPrefix(path+"."+rf.Name, ".")
 		if wf == nil {
+			if !rf.HasDefault { // the library takes null for the default of a field that may be null
+				return &avrolib.CompatibilityError{Path: at, Detail: missingDefault}
+			}
 			continue
 		}
-		at := strings.TrimPrefix(path+"."+rf.Name, ".")
 		if other, twice := taken[wf.Name]; twice {
 			return &avrolib.CompatibilityError{Path: at, Detail: "fields " + short(other) + " and " + short(rf.Name) + " of the reader are both the field of the writer named " + short(wf.Name)}
 		}
