@@ -37,7 +37,7 @@ func limit(t *testing.T, client *kgo.Client, bytes int) {
 
 func TestTopicsTellsAll(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c)
 	create(t, p, bus.Contract{Topic: topic, Partitions: 5, Replication: 1, MinInSync: 1, Retention: time.Hour, MaxBytes: 20_000})
 	create(t, p, bus.Contract{Topic: "shop.return", Partitions: 2, Config: map[string]string{"cleanup.policy": "compact,delete"}})
@@ -74,7 +74,7 @@ func TestTopicsWithoutTheRightToReadSettings(t *testing.T) {
 // The limit of a topic that changes while somebody publishes to it.
 func TestPublishKeepsToTheLimitOfTheTopic(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, client := publisher(t, c, kgo.ProducerBatchCompression(kgo.NoCompression()))
 	create(t, p, bus.Contract{Topic: topic, Partitions: 1, MaxBytes: 20_000})
 	messages := []bus.Message{numbered("o-1", 1), {Topic: topic, Key: []byte("o-1"), Value: make([]byte, 30_000)}, numbered("o-1", 3)}
