@@ -102,3 +102,18 @@ func (r *registry) add(subject, text string) int {
 	r.subjects[subject] = append(r.subjects[subject], len(r.schemas))
 	return len(r.schemas)
 }
+
+// lose forgets all schemas, find has them again.
+func (r *registry) lose() []avro.Schema {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.schemas
+	r.schemas = nil
+	return lost
+}
+
+func (r *registry) find(lost []avro.Schema) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.schemas = lost
+}

@@ -1,0 +1,172 @@
+package avro_test
+
+import (
+	"math/big"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro"
+)
+
+type (
+	Base   struct{ ID, Name string }
+	Hash   [4]byte
+	Nested struct {
+		Up    *Nested `avro:"up"`
+		Count int16
+	}
+	All struct {
+		Base
+		Name string `avro:"Name,alias=[title,label]"`
+		B    bool
+		I    int
+		I8   int8
+		U    uint64
+		U16  uint16 `avro:",default=7"`
+		F    float32
+		D    float64
+		S    string `avro:"s,default=a, b (c"`
+		X    []byte
+		H    Hash
+		H2   Hash
+		P    *string
+		L    []*Nested `avro:"l,type-alias=Knot"`
+		M    map[string][]int32
+		At   time.Time `avro:"at,timestamp-nanos"`
+		Day  time.Time `avro:",date"`
+		R    *big.Rat  `avro:",decimal(9,3)"`
+		U1   string    `avro:",uuid"`
+		N    int64     `avro:",timestamp-millis"`
+		In   Inlined   `avro:",inline"`
+		IP   netip.Addr
+		Not  chan int `avro:"-"`
+		O    string   `avro:",omitzero"`
+	}
+	Inlined struct{ Deep string }
+	Times   struct {
+		At   time.Time
+		Took time.Duration
+	}
+)
+
+func declared(t *testing.T, name string, schema int, typ reflect.Type, opts ...avro.Option) (string, error) {
+	t.Helper()
+	f := avro.New(&registry{}, opts...)
+	if err := f.Declare(name, schema, typ, true); err != nil {
+		return "", err
+	}
+	return f.Declared()[0].Schema.Text, nil
+}
+
+// The schema of a type is that of the library, but for times, and for the name.
+func TestDerivesLikeTheLibrary(t *testing.T) {
+	t.Parallel()
+	text, err := declared(t, "order.line-added", 2, reflect.TypeFor[All]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := avrolib.MustSchemaFor[All](avrolib.WithNamespace("order"), avrolib.WithName("LineAddedV2")).String()
+	a, err := avro.Normal(avro.Schema{Text: text})
+	b, err2 := avro.Normal(avro.Schema{Text: want})
+	if err != nil || err2 != nil || a != b {
+		t.Errorf("derived %v\n%s\nthe library %v\n%s", err, a, err2, b)
+	}
+	text, err = declared(t, "order.timed", 1, reflect.TypeFor[Times]())
+	if want := `{"type":"record","name":"Timed","namespace":"order","fields":[{"name":"At","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"Took","type":"long"}]}`; err != nil || text != want {
+		t.Errorf("derived %s, %v\nwant %s", text, err, want)
+	}
+}
+
+func TestDeriveRefuses(t *testing.T) {
+	t.Parallel()
+	type loop []loop
+	for want, v := range map[string]any{
+		"field F: chan int: has no schema":                                struct{ F chan int }{},
+		"field F: func(): has no schema":                                  struct{ F func() }{},
+		"field F: interface {}: has no schema":                            struct{ F any }{},
+		"field F: complex128: has no schema":                              struct{ F []complex128 }{},
+		"field F: map[int]string: a map has keys of text in Avro":         struct{ F map[int]string }{},
+		"field F: **int: a pointer to a pointer has no schema of its own": struct{ F **int }{},
+		"field F: big.Rat: want the tag decimal(precision,scale)":         struct{ F *big.Rat }{},
+		"field F: a struct without a name has no schema: name the type":   struct{ F struct{ G int } }{},
+		"a type of itself has no schema, unless a struct is in between":   struct{ F loop }{},
+		"field F: string: decimal wants *big.Rat": struct {
+			F string `avro:",decimal(4,2)"`
+		}{},
+		"field F: int: uuid wants string, [16]byte or a type that is text": struct {
+			F int `avro:",uuid"`
+		}{},
+		"field F: int64: date wants time.Time, or an integer that is int": struct {
+			F int64 `avro:",date"`
+		}{},
+		`field F: tag ",nope": unknown option "nope"`: struct {
+			F int `avro:",nope"`
+		}{},
+		`field F: tag "-,omitzero": "-" leaves the field out only if nothing follows it`: struct {
+			F int `avro:"-,omitzero"`
+		}{},
+		`field F: tag ",decimal(4,2x)": want decimal(precision,scale), such as decimal(10,2), got decimal(4,2x)`: struct {
+			F *big.Rat `avro:",decimal(4,2x)"`
+		}{},
+		`are both "x": rename one by its avro tag`: struct {
+			F int `avro:"x"`
+			G int `avro:"x"`
+		}{},
+		"field F: default 300 does not fit int8": struct {
+			F int8 `avro:",default=300"`
+		}{},
+		"int: want a struct, whose fields are those of the record": 0,
+	} {
+		_, err := declared(t, "order.placed", 1, reflect.TypeOf(v))
+		if err == nil || !strings.HasPrefix(err.Error(), "order.placed schema 1: ") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("Declare = %v\nwant ... %s", err, want)
+		}
+	}
+}
+
+func TestFilesAndTypes(t *testing.T) {
+	t.Parallel()
+	type order struct {
+		ID    string  `avro:"id"`
+		Note  *string `avro:"note"`
+		Cents int64   `avro:"cents"`
+	}
+	file := func(fields string) string {
+		return `{"type":"record","name":"com.example.Order","fields":[` + fields + `]}`
+	}
+	id, note, cents := `{"name":"id","type":"string"}`, `{"name":"note","type":["null","string"]}`, `{"name":"cents","type":"long"}`
+	for want, text := range map[string]string{
+		"": file(id + "," + note + "," + cents),
+		"field cents of avro_test.order is not in record com.example.Order: add it there, or tag it avro:\"-\"":               file(id + "," + note),
+		"avro_test.order has no field for more of record com.example.Order: add one, by this name or with it in the avro tag": file(id + "," + note + "," + cents + `,{"name":"more","type":"int"}`),
+		"field cents: double wants float64, got int64":                                                                        file(id + "," + note + `,{"name":"cents","type":"double"}`),
+		"field id: null has no place in string: use *string":                                                                  file(`{"name":"id","type":["null","string"]},` + note + "," + cents),
+		"field note: int wants an integer, or the type of its logical type, got string":                                       file(id + `,{"name":"note","type":["null","int"]},` + cents),
+		"order.placed.v1.avsc: want a record, got string":                                                                     `"string"`,
+		"not an Avro schema: EOF": " ",
+	} {
+		_, err := declared(t, "order.placed", 1, reflect.TypeFor[order](), avro.WithSchemas(fstest.MapFS{"order.placed.v1.avsc": {Data: []byte(text)}}))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), "order.placed schema 1: ") || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("Declare = %v\nwant ... %s", err, want)
+		}
+	}
+	f := avro.New(&registry{}, avro.WithSubject(func(name, record string) string { return "shop.order-" + record }))
+	for range 2 {
+		if err := f.Declare("order.placed", 1, reflect.TypeFor[order](), false); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := f.Declared(); len(got) != 1 || got[0].Subject != "shop.order-order.Placed" || got[0].Written {
+		t.Errorf("declared %+v", got)
+	}
+	want := "order.placed schema 1: is avro_test.order in one codec and avro_test.Times in another: give each a Format of its own"
+	if err := f.Declare("order.placed", 1, reflect.TypeFor[Times](), true); err == nil || err.Error() != want {
+		t.Errorf("Declare = %v, want %s", err, want)
+	}
+}
