@@ -41,6 +41,9 @@ func (r *Registry) handle(transact func(context.Context, func(Tx) error) error, 
 			out, err = fn(&request{Request: req, tx: tx, body: body})
 			return err
 		})
+		if err != nil && refusalOf(err).code == 50001 && req.Context().Err() == nil {
+			r.logger.Error("schema registry cannot use its store", "error", err)
+		}
 		answer(w, out, err)
 	})
 }
