@@ -26,12 +26,33 @@ func admin(t *testing.T, client *kgo.Client, by int) {
 	}
 }
 
-// limit sets the most bytes of a record batch of the topic of the tests.
+// limit sets the most bytes of a record batch of the topic of the tests, and returns when the broker keeps to it.
 func limit(t *testing.T, client *kgo.Client, bytes int) {
 	t.Helper()
 	value := fmt.Sprint(bytes)
-	if _, err := kadm.NewClient(client).AlterTopicConfigs(bounded(t), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &value}}, topic); err != nil {
-		t.Fatal(err)
+	alter := func(name string) {
+		t.Helper()
+		if _, err := kadm.NewClient(client).AlterTopicConfigs(bounded(t), []kadm.AlterConfig{{Name: name, Value: &value}}, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter("max.message.bytes")
+	if !onApache(t) {
+		return
+	}
+	// A broker learns of it later, and tells it a moment before it keeps to it. It takes one change after the other: when
+	// it tells the second one, it keeps to the first.
+	alter("file.delete.delay.ms")
+	for ctx := bounded(t); ; {
+		configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range configs[0].Configs {
+			if c.Key == "file.delete.delay.ms" && c.MaybeValue() == value {
+				return
+			}
+		}
 	}
 }
 

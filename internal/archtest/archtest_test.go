@@ -57,6 +57,7 @@ var allowed = map[string]string{
 	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
 	"internal/archtest":       "",
 	"internal/testcert":       "",
+	"internal/foreign":        "",
 
 	// the fault tests: switches and points in the code, and what judges it
 	"internal/crash":     "",

@@ -104,7 +104,8 @@ func inChild(t *testing.T, library, danger string) (said string, end *os.Process
 func TestHambaDies(t *testing.T) {
 	t.Parallel()
 	for danger, want := range map[string]map[string]string{
-		"six bytes":        {"hamba": "fatal error: out of memory", "annals": "field v:", "twmb": "avro: field v: "},
+		// Without -race it is "out of memory".
+		"six bytes":        {"hamba": "fatal error: ", "annals": "field v:", "twmb": "avro: field v: "},
 		"endless loop":     {"hamba": "", "annals": "field gone:", "twmb": "map block count"},
 		"recursive schema": {"hamba": "stack overflow", "annals": "<nil>", "twmb": "<nil>"},
 	} {
