@@ -53,7 +53,8 @@ func (a *app) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what breaks promises, or soon will",
-		Long: `Look for what breaks promises, or soon will: settings of the server and the schema, vacuum,
+		Long: `Look for what breaks promises, or soon will: a connection over a network that is not encrypted or does not
+verify the server (sslmode=verify-full), settings of the server and the schema, vacuum,
 transactions that keep readers waiting, readers that were given events which the store has lost, or whose marks
 were changed by other means, and those that are paused, lag without a worker, or have something parked, with the
 ways on. The exit code is 1 if anything is found.
@@ -112,6 +113,7 @@ func (a *app) examine(ctx context.Context, cmd *cobra.Command, sections []sectio
 	}
 	defer done()
 	db := postgres.New(pool, postgres.WithSchema(string(a.schema)))
+	sections = slices.Insert(sections, 0, section{"connection", func(context.Context, *postgres.DB) error { return checkConnection(pool.Config().ConnConfig) }})
 	found := 0
 	say := func(r findingRecord) error {
 		if a.output.value != "json" {

@@ -35,8 +35,9 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	service, admin := serviceOf(t)
 	got := run(t, service, []string{"doctor", "--privileges"})
-	check(t, got, result{Stdout: "setup       ok\nvacuum      ok\ndelays      ok\nreaders     ok\nworkers     ok\nprivileges  ok\n"})
-	check(t, run(t, service, []string{"doctor", "--output", "json"}), result{Stdout: `{"section":"setup","ok":true}
+	check(t, got, result{Stdout: "connection  ok\nsetup       ok\nvacuum      ok\ndelays      ok\nreaders     ok\nworkers     ok\nprivileges  ok\n"})
+	check(t, run(t, service, []string{"doctor", "--output", "json"}), result{Stdout: `{"section":"connection","ok":true}
+{"section":"setup","ok":true}
 {"section":"vacuum","ok":true}
 {"section":"delays","ok":true}
 {"section":"readers","ok":true}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
@@ -19,7 +18,7 @@ import (
 
 // replayFlags are those of the command relay replay.
 type replayFlags struct {
-	brokers    []string
+	kafka      kafkaFlags
 	domain     string
 	id         string
 	from, to   numberFlag
@@ -87,7 +86,7 @@ relay's topics tell that it has.`,
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.brokers, "brokers", nil, "brokers to publish to, such as localhost:9092")
+	f.kafka.add(cmd, "brokers to publish to")
 	flags.StringVar(&f.domain, "domain", bus.DefaultDomain, "domain of the relay: the first words of its topics")
 	flags.Var(&f.from, "from-position", "position to begin at (default: the first)")
 	flags.Var(&f.since, "from-time", "recorded time to begin at, such as 2026-01-31T09:00:00Z")
@@ -132,9 +131,11 @@ func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, 
 	if err != nil {
 		return usage(fmt.Errorf("%s%w", within(cmd), err))
 	}
-	if len(f.brokers) == 0 {
-		return usage(fmt.Errorf("%sname its brokers with --brokers", within(cmd)))
+	client, err := a.kafkaClient(f.kafka)
+	if err != nil {
+		return fmt.Errorf("%s%w", within(cmd), err)
 	}
+	defer client.Close()
 	db, done, err := a.store(ctx)
 	if err != nil {
 		return err
@@ -147,11 +148,6 @@ func (a *app) replayRelay(ctx context.Context, cmd *cobra.Command, name string, 
 	if len(c) == 0 {
 		return fmt.Errorf("replay %s%s: there is no such checkpoint", relayPrefix, name)
 	}
-	client, err := kafka.NewClient(kgo.SeedBrokers(f.brokers...))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	p := a.progress(cmd, "replay", "positions")
 	q.Progress = func(d bus.Replayed) { p.at(int64(d.After-q.After), int64(d.To-q.After)) }
 	publisher := kafka.NewPublisher(client)

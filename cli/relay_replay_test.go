@@ -103,7 +103,7 @@ func TestRelayReplayRefuses(t *testing.T) {
 		want result
 	}{
 		{"a b", result{Code: 2, Stderr: "annals: relay replay: arguments: got 2, want one NAME at most, such as main\n"}},
-		{"", result{Code: 2, Stderr: "annals: relay replay: name its brokers with --brokers\n"}},
+		{"", result{Code: 2, Stderr: "annals: relay replay: name its brokers with --brokers, or the environment variable KAFKA_BROKERS\n"}},
 		{"none --brokers " + brokers, result{Code: 1, Stderr: "annals: replay relay/none: there is no such checkpoint\n"}},
 		{"--rate 0", result{Code: 2, Stderr: "annals: invalid argument \"0\" for \"--rate\" flag: want a number from 0.001 to 1000000000\n"}},
 		{"--stream x", result{Code: 2, Stderr: "annals: relay replay: --stream: invalid stream \"x\": want category-id, such as order-o-1\n"}},

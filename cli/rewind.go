@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
@@ -22,7 +21,7 @@ import (
 type rewindFlags struct {
 	to        numberFlag
 	elsewhere string
-	brokers   []string
+	kafka     kafkaFlags
 	relay     string
 	parts     []string
 	force     bool
@@ -54,7 +53,7 @@ database than the log.`,
 	flags := cmd.Flags()
 	flags.Var(&f.to, "to", "position to set a reader of the log back to: 0, or one that annals doctor names")
 	flags.StringVar(&f.elsewhere, "elsewhere", "", "connection string of the database that keeps the checkpoint, if it is not that of the log")
-	flags.StringSliceVar(&f.brokers, "brokers", nil, "brokers whose topics the relay has filled, such as localhost:9092")
+	f.kafka.add(cmd, "brokers whose topics the relay has filled")
 	flags.StringVar(&f.relay, "relay", "main", "relay that fills the topics which the reader reads")
 	flags.StringSliceVar(&f.parts, "part", nil, "part of a topic that the reader has not begun to read, such as annals.order/0, so that it begins in the present history")
 	flags.BoolVar(&f.force, "force", false, "also if nothing has diverged, a worker seems to run, or a mark was not written by one")
@@ -92,7 +91,7 @@ func (a *app) rewindReader(ctx context.Context, cmd *cobra.Command, name string,
 	case len(parts) == 0 && len(f.parts) == 0:
 		return fmt.Errorf("rewind %s: there is no such checkpoint", name)
 	case isRelay:
-		told, err = rewindRelay(ctx, outbox, relay, f)
+		told, err = a.rewindRelay(ctx, outbox, relay, f)
 		if altered {
 			told = fmt.Sprintf("%s goes on at the beginning of the log, and sends its topics what they lack", name)
 		}
@@ -138,13 +137,10 @@ func hint(err error) error {
 	return err
 }
 
-func rewindRelay(ctx context.Context, from bus.Outbox, name string, f rewindFlags) (string, error) {
-	if len(f.brokers) == 0 {
-		return "", usage(fmt.Errorf("rewind relay/%s: name its brokers with --brokers, so that its topics can be compared with the log", name))
-	}
-	client, err := kafka.NewClient(kgo.SeedBrokers(f.brokers...))
+func (a *app) rewindRelay(ctx context.Context, from bus.Outbox, name string, f rewindFlags) (string, error) {
+	client, err := a.kafkaClient(f.kafka)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("rewind relay/%s: compare its topics with the log: %w", name, err)
 	}
 	defer client.Close()
 	to, err := bus.NewRelay(from, kafka.NewPublisher(client), bus.WithName(name)).Rewind(ctx, f.force)

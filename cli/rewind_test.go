@@ -195,7 +195,7 @@ func TestRewindRefuses(t *testing.T) {
 		{[]string{"rewind"}, result{Code: 2, Stderr: "annals: rewind: arguments: got 0, want one NAME, such as projection/totals\n"}},
 		{[]string{"rewind", "projection/none"}, result{Code: 1, Stderr: "annals: rewind projection/none: there is no such checkpoint\n"}},
 		{[]string{"rewind", "projection/a"}, result{Code: 2, Stderr: "annals: rewind projection/a: it reads the log: say with --to to which position\n"}},
-		{[]string{"rewind", "relay/main"}, result{Code: 2, Stderr: "annals: rewind relay/main: name its brokers with --brokers, so that its topics can be compared with the log\n"}},
+		{[]string{"rewind", "relay/main"}, result{Code: 2, Stderr: "annals: rewind relay/main: compare its topics with the log: name its brokers with --brokers, or the environment variable KAFKA_BROKERS\n"}},
 		{[]string{"rewind", "projection/t", "--relay", "other"}, result{Code: 2, Stderr: "annals: rewind projection/t: there is no relay/other, name the one that fills its topics with --relay\n"}},
 	} {
 		check(t, run(t, url, c.args), c.want)

@@ -21,7 +21,7 @@ const toldAgain = 100
 // reach is a hook that knows why a client, or several with the same options, is not let in.
 // The client by itself tries for ever, and says in the end that the time was up.
 type reach struct {
-	tell func(*AccessError) // may be nil; at the third failure in a row, and every hundredth
+	tell func(*AccessError) // may be nil; when nobody waits, at the third failure in a row and every hundredth
 
 	mu      sync.Mutex
 	client  *kgo.Client // that was made last
@@ -82,9 +82,9 @@ func (r *reach) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = failure
+	r.last, r.ended = failure, failure.Broker
 	r.row++
-	if r.tell != nil && r.row%toldAgain == refusals {
+	if r.tell != nil && len(r.waiting) == 0 && r.row%toldAgain == refusals {
 		r.tell(failure)
 	}
 	if r.row >= refusals {
@@ -137,7 +137,7 @@ func explain(ctx context.Context, err error) error {
 		return last
 	case last != nil && over:
 		return &AccessError{last.Broker, errors.Join(err, last.Err), last.text}
-	case errors.As(err, &first) && client != nil:
+	case client != nil && (errors.As(err, &first) || certificateText(err) != ""): // of another connection than the last
 		if e := accessError(client, ended, err); e != nil {
 			return e
 		}

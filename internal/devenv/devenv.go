@@ -115,6 +115,12 @@ func WithOwnServer() Option {
 	return optionFunc(func(c *config) { c.own = true })
 }
 
+// WithTLS starts a server that takes connections with TLS alone and shows a certificate, given as PEM with its key. Its
+// URL has sslmode=require. Default: it has none, and takes connections without TLS alone. Not for standbys and copies.
+func WithTLS(certificate, key []byte) Option {
+	return optionFunc(func(c *config) { c.tls, c.own = slices.Concat(certificate, []byte("\n"), key), true })
+}
+
 // WithPrimary starts a streaming standby of another server that was started here, given its URL: a copy of all that it
 // has now, and of what it will have. It takes the password of that server with it. pg_promote() makes it a server of its own.
 func WithPrimary(url string) Option {
@@ -172,6 +178,7 @@ type config struct {
 	behind   string          // URL of the server behind; empty for a server on its own
 	upstream *pgx.ConnConfig // behind, read; nil when there is none
 	own      bool            // DATABASE_URL is not looked at
+	tls      []byte          // certificate and key; nil for connections without TLS
 	settings []string        // name=value, given to the server with -c
 	getenv   func(string) string
 	globs    []string              // directories searched after PATH

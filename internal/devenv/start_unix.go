@@ -52,7 +52,7 @@ func start(ctx context.Context, cfg *config) (*Server, error) {
 
 // job is the server that the configuration asks for.
 func (c *config) job(ctx context.Context, account *account) (job, error) {
-	j := job{kind: c.kind, name: "annals-pg-" + randomHex(8), password: randomHex(16), user: "postgres"}
+	j := job{kind: c.kind, name: "annals-pg-" + randomHex(8), password: randomHex(16), user: "postgres", tls: c.tls}
 	var err error
 	switch c.kind {
 	case kindPgBouncer:
@@ -62,6 +62,9 @@ func (c *config) job(ctx context.Context, account *account) (job, error) {
 		j.args = []string{
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 			"-c", "cluster_name=" + j.name,
+		}
+		if c.tls != nil { // the paths begin at the directory of the data
+			j.args = append(j.args, "-c", "ssl=on", "-c", "ssl_cert_file=../tls.pem", "-c", "ssl_key_file=../tls.pem")
 		}
 		for _, setting := range c.settings {
 			j.args = append(j.args, "-c", setting)
@@ -107,7 +110,11 @@ type waiter struct {
 }
 
 func (w *waiter) url() string {
-	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/postgres?sslmode=disable", w.job.user, url.QueryEscape(w.job.password), w.port)
+	mode := "disable"
+	if w.job.tls != nil {
+		mode = "require"
+	}
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/postgres?sslmode=%s", w.job.user, url.QueryEscape(w.job.password), w.port, mode)
 }
 
 func (w *waiter) ready(ctx context.Context) error {

@@ -1,8 +1,8 @@
 # Runs one throw-away Postgres server, or a PgBouncer, and removes every trace of it.
 #
 # $0 is the name of the directory and of the cluster, "$@" are arguments for postgres, or lines of PgBouncer's
-# configuration. From the environment: ANNALS_KIND (server, standby, copy or pgbouncer), ANNALS_BIN, and with one entry a
-# line ANNALS_BASES and ANNALS_PORTS.
+# configuration. From the environment: ANNALS_KIND (server, standby, copy or pgbouncer), ANNALS_BIN, ANNALS_TLS (a
+# certificate and its key for ../tls.pem, may be empty), and with one entry a line ANNALS_BASES and ANNALS_PORTS.
 # stdin: the password for clients as one line, how to connect to the server behind (of a standby or a PgBouncer) as
 # another, then nothing. Its end says that the owner is gone.
 # stdout: one event a line, as the echo and sed commands below write them.
@@ -53,6 +53,7 @@ else
 	serve() {
 		port=$1
 		shift
+		[ ! -e "$dir/hba" ] || set -- -c "hba_file=$dir/hba" "$@"
 		exec "$ANNALS_BIN/postgres" -D "$dir/data" -p "$port" "$@"
 	}
 fi
@@ -134,6 +135,11 @@ echo "dir $dir"
 
 [ "$ticks" -eq 0 ] || finish
 printf '%s\n' "$password" >"$dir/password"
+if [ -n "$ANNALS_TLS" ]; then
+	printf '%s\n' "$ANNALS_TLS" >"$dir/tls.pem"
+	printf '%s\n' 'hostssl all all all scram-sha-256' 'hostssl replication all all scram-sha-256' >"$dir/hba"
+fi
+unset ANNALS_TLS
 prepare </dev/null >"$dir/log" 2>&1 3<&- &
 child=$!
 hold

@@ -37,6 +37,7 @@ type job struct {
 	user     string // of clients
 	password string
 	upstream string   // how to connect to the server behind; empty when there is none
+	tls      []byte   // certificate and key; nil for connections without TLS
 	args     []string // for the server, or lines of PgBouncer's configuration
 }
 
@@ -59,6 +60,7 @@ func supervise(account *account, j job, bases []string, ports []int) (*superviso
 		"ANNALS_BIN=" + j.bin,
 		"ANNALS_BASES=" + strings.Join(bases, "\n"),
 		"ANNALS_PORTS=" + strings.Join(list, "\n"),
+		"ANNALS_TLS=" + string(j.tls),
 	}
 	if path := os.Getenv("LD_LIBRARY_PATH"); path != "" {
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+path)
