@@ -3,7 +3,7 @@
 # Every target sets up what it needs: Go fetches modules and builds the pinned
 # tools; Postgres comes from DATABASE_URL, the machine's binaries or a pinned
 # package of binaries; the Kafka broker is one in process unless KAFKA_BROKERS
-# names others.
+# names others, or the target is about Apache Kafka.
 
 GO ?= go
 # Flags for go test, such as GOTESTFLAGS='-race -v'.
@@ -23,7 +23,7 @@ ORDERS ?= examples/order/testdata/orders.csv.gz
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## run the main job: import an order file, end to end, verified (ORDERS=file for your own)
@@ -34,8 +34,25 @@ demo: ## run the main job: import an order file, end to end, verified (ORDERS=fi
 	@echo "... all of it: $(DEMO_DIR)/report.csv"
 
 .PHONY: test
-test: ## run every test but those of make fault (GOTESTFLAGS=-race for the race detector)
-	$(GO) test -skip '^TestFault' $(GOTESTFLAGS) ./...
+test: ## run every test but those of make fault and make test-kafka (GOTESTFLAGS=-race for the race detector)
+	$(GO) test -skip '^TestFault|^TestApache' $(GOTESTFLAGS) ./...
+
+# Versions of Apache Kafka that make test-kafka runs with, one after the other.
+KAFKA_VERSIONS ?= 4.4.0 3.9.2
+# Packages that have tests for it. One at a time: each starts brokers.
+KAFKA_PACKAGES = $$(git grep -l -E '^func TestApache' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+# Where mvn and Java 17 are on PATH, brokers are started from Maven Central's jars,
+# fetched once. Brokers in KAFKA_BROKERS must have no topics: the tests delete all. They
+# are left alone by tests of faults, TestApacheOwn..., which need brokers of their own.
+.PHONY: test-kafka
+test-kafka: ## run the tests that need Apache Kafka (KAFKA_VERSIONS='4.4.0 3.9.2', or KAFKA_BROKERS=host:port,... without topics)
+	@run() { $(GO) test -count=1 -p 1 -run '^TestApache' "$$@" -timeout 30m $(GOTESTFLAGS) $(KAFKA_PACKAGES); }; \
+	if [ -n "$$KAFKA_BROKERS" ]; then echo "Apache Kafka at $$KAFKA_BROKERS:"; run -skip '^TestApacheOwn'; exit; fi; \
+	for version in $(KAFKA_VERSIONS); do \
+		echo "Apache Kafka $$version:"; \
+		ANNALS_KAFKA_VERSION=$$version run || exit 1; \
+	done
 
 # As root on Debian it is installed; anybody else is told.
 .PHONY: pgbouncer

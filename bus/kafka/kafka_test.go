@@ -14,20 +14,35 @@ import (
 	"github.com/annals-go/annals/internal/devenv/broker"
 )
 
-// open starts a broker in process, with the real protocol over TCP.
-func open(t *testing.T) ([]string, *kgo.Client) {
+// addresses are those of brokers.
+type addresses []string
+
+func (a addresses) ListenAddrs() []string { return a }
+
+// brokers returns brokers without topics: one in process, with the real protocol over TCP, or Apache Kafka in a test of
+// TestApache.
+func brokers(t *testing.T) addresses {
 	t.Helper()
+	if onApache(t) {
+		return apacheFor(t)
+	}
 	b, err := broker.StartEmbedded(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	client, err := kafka.NewClient(kgo.SeedBrokers(b.Seeds...), kgo.MetadataMinAge(50*time.Millisecond))
+	return b.Seeds
+}
+
+func open(t *testing.T) ([]string, *kgo.Client) {
+	t.Helper()
+	seeds := brokers(t)
+	client, err := kafka.NewClient(kgo.SeedBrokers(seeds...), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return b.Seeds, client
+	return seeds, client
 }
 
 func TestBroker(t *testing.T) {

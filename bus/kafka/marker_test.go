@@ -51,6 +51,18 @@ func abort(t *testing.T, seeds []string) {
 	}
 }
 
+// endIs waits until the topic of one partition ends there, and returns it. A broker answers to the end of a transaction
+// when it is decided; the markers follow.
+func endIs(t *testing.T, client *kgo.Client, n int64) int64 {
+	t.Helper()
+	for ctx := bounded(t); endsOf(t, client)[topic+"/0"] != n; {
+		if ctx.Err() != nil {
+			t.Fatalf("the topic ends at %v, want %d", endsOf(t, client), n)
+		}
+	}
+	return n
+}
+
 // What is read to its end is read with the marker of its last transaction: the lag is 0,
 // and nothing was lost when all of it is deleted.
 func TestMarkersAreRead(t *testing.T) {
@@ -67,7 +79,7 @@ func TestMarkersAreRead(t *testing.T) {
 			l := opened(t, seeds)
 			commit(t, l, "0")
 			last(t, seeds)
-			end := endsOf(t, client)[part]
+			end := endIs(t, client, map[string]int64{"committed": 2, "aborted": 6}[name])
 			s := newShelf(t)
 			one := receive(ctx, seeds, s.reader("a"))
 			s.until(ctx, func() bool { return s.marks[part].Offset == end })
@@ -103,13 +115,13 @@ func TestMarkersAreDeliveredWithMessages(t *testing.T) {
 		return nil
 	}
 	one := receive(ctx, seeds, r)
-	read := func() {
-		end := endsOf(t, client)[part]
+	read := func(n int64) {
+		end := endIs(t, client, n)
 		s.until(ctx, func() bool { return s.marks[part].Offset == end })
 	}
-	read()
+	read(2)
 	abort(t, seeds)
-	read()
+	read(6)
 	one.stop(t)
 	if want := []int{1, 0}; !slices.Equal(sizes, want) {
 		t.Errorf("deliveries of %v messages, want %v", sizes, want)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/annals-go/annals/bus"
@@ -15,7 +14,7 @@ import (
 // F-60: a topic grows while somebody publishes to it.
 func TestGrownTopicMovesNoKey(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c)
 	create(t, p, bus.Contract{Topic: topic, Partitions: 3})
 	p.Pin(topic, 3)
@@ -63,7 +62,7 @@ func TestGrownTopicMovesNoKey(t *testing.T) {
 	}
 }
 
-func grow(t *testing.T, c *kfake.Cluster, by int) {
+func grow(t *testing.T, c addresses, by int) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
 	if err != nil {
@@ -75,7 +74,7 @@ func grow(t *testing.T, c *kfake.Cluster, by int) {
 
 func TestPinToMoreThanThereAre(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c)
 	create(t, p, bus.Contract{Topic: topic, Partitions: 3})
 	p.Pin(topic, 7)
@@ -87,7 +86,7 @@ func TestPinToMoreThanThereAre(t *testing.T) {
 
 func TestMessagesWithoutAKeyAreSpread(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c)
 	create(t, p, bus.Contract{Topic: topic, Partitions: 3})
 	var ms []bus.Message

@@ -33,7 +33,7 @@ func cluster(t *testing.T) *kfake.Cluster {
 	return c
 }
 
-func publisher(t *testing.T, c *kfake.Cluster, opts ...kgo.Opt) (*kafka.Publisher, *kgo.Client) {
+func publisher(t *testing.T, c interface{ ListenAddrs() []string }, opts ...kgo.Opt) (*kafka.Publisher, *kgo.Client) {
 	t.Helper()
 	client, err := kafka.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...), kgo.MetadataMinAge(50 * time.Millisecond)}, opts...)...)
 	if err != nil {
@@ -48,7 +48,7 @@ func numbered(key string, n int) bus.Message {
 }
 
 // inTopic returns what the partitions have, each record as key=value.
-func inTopic(t *testing.T, c *kfake.Cluster, topic string, want int) map[int32][]string {
+func inTopic(t *testing.T, c interface{ ListenAddrs() []string }, topic string, want int) map[int32][]string {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -173,7 +173,7 @@ func TestRoundsHaveOneBatchOfAPartition(t *testing.T) {
 // that is not refused before.
 func TestLargestMessageIsTaken(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c, kgo.ProducerBatchMaxBytes(3_000))
 	create(t, p, bus.Contract{Topic: topic, Partitions: 1})
 	for headers := range 12 {
@@ -337,7 +337,7 @@ func TestPublishSettlesWhatAnEarlierOneHasLeft(t *testing.T) {
 
 func TestPublishToATopicThatDoesNotExist(t *testing.T) {
 	t.Parallel()
-	p, _ := publisher(t, cluster(t))
+	p, _ := publisher(t, brokers(t))
 	err := p.Publish(bounded(t), []bus.Message{numbered("o-1", 1)})
 	if want := "topic shop.order does not exist"; err == nil || err.Error() != want || worker.IsPermanent(err) {
 		t.Errorf("Publish = %v, want %s", err, want)

@@ -26,18 +26,39 @@ func admin(t *testing.T, client *kgo.Client, by int) {
 	}
 }
 
-// limit sets the most bytes of a record batch of the topic of the tests.
+// limit sets the most bytes of a record batch of the topic of the tests, and returns when the broker keeps to it.
 func limit(t *testing.T, client *kgo.Client, bytes int) {
 	t.Helper()
 	value := fmt.Sprint(bytes)
-	if _, err := kadm.NewClient(client).AlterTopicConfigs(bounded(t), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &value}}, topic); err != nil {
-		t.Fatal(err)
+	alter := func(name string) {
+		t.Helper()
+		if _, err := kadm.NewClient(client).AlterTopicConfigs(bounded(t), []kadm.AlterConfig{{Name: name, Value: &value}}, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter("max.message.bytes")
+	if !onApache(t) {
+		return
+	}
+	// A broker learns of it later, and tells it a moment before it keeps to it. It takes one change after the other: when
+	// it tells the second one, it keeps to the first.
+	alter("file.delete.delay.ms")
+	for ctx := bounded(t); ; {
+		configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range configs[0].Configs {
+			if c.Key == "file.delete.delay.ms" && c.MaybeValue() == value {
+				return
+			}
+		}
 	}
 }
 
 func TestTopicsTellsAll(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, _ := publisher(t, c)
 	create(t, p, bus.Contract{Topic: topic, Partitions: 5, Replication: 1, MinInSync: 1, Retention: time.Hour, MaxBytes: 20_000})
 	create(t, p, bus.Contract{Topic: "shop.return", Partitions: 2, Config: map[string]string{"cleanup.policy": "compact,delete"}})
@@ -74,7 +95,7 @@ func TestTopicsWithoutTheRightToReadSettings(t *testing.T) {
 // The limit of a topic that changes while somebody publishes to it.
 func TestPublishKeepsToTheLimitOfTheTopic(t *testing.T) {
 	t.Parallel()
-	c := cluster(t)
+	c := brokers(t)
 	p, client := publisher(t, c, kgo.ProducerBatchCompression(kgo.NoCompression()))
 	create(t, p, bus.Contract{Topic: topic, Partitions: 1, MaxBytes: 20_000})
 	messages := []bus.Message{numbered("o-1", 1), {Topic: topic, Key: []byte("o-1"), Value: make([]byte, 30_000)}, numbered("o-1", 3)}

@@ -186,12 +186,30 @@ func TestLedgerWhateverTheEndIsAnswered(t *testing.T) {
 	}
 }
 
+// F-56: the connection is lost after the broker has ended a transaction, again and again.
+func TestLedgerLosesTheAnswerToTheEnd(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	seeds := brokers(t)
+	d := &dropper{}
+	l := ledger(t, seeds, kgo.Dialer(d.dial))
+	db := filled(t, n)
+	d.left.Store(3)
+	if err := relayTo(db, l).Drain(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if d.left.Load() >= 0 {
+		t.Errorf("%d answers were not lost", d.left.Load())
+	}
+	wantOnce(t, seeds, n)
+}
+
 // F-57: a relay is killed in a transaction. Whoever opens the ledger next ends it, and
 // readers go on at once.
 func TestLedgerEndsWhatWasLeftOpen(t *testing.T) {
 	t.Parallel()
 	const n = 30
-	seeds := cluster(t).ListenAddrs()
+	seeds := brokers(t)
 	db := filled(t, n)
 	killed, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.TransactionalID("shop.cursor.main"), kgo.TransactionTimeout(10*time.Minute))
 	if err != nil {
@@ -223,7 +241,7 @@ func TestLedgerEndsWhatWasLeftOpen(t *testing.T) {
 // A refused record is found and parked, and the others are published once.
 func TestLedgerParksWhatIsRefused(t *testing.T) {
 	t.Parallel()
-	seeds := cluster(t).ListenAddrs()
+	seeds := brokers(t)
 	l := ledger(t, seeds)
 	if err := l.Create(bounded(t), bus.Contract{Topic: topic, Partitions: 3, MaxBytes: 20_000}); err != nil {
 		t.Fatal(err)
@@ -276,7 +294,7 @@ func TestLedgerTakesTooLong(t *testing.T) {
 
 func TestLedgerErrors(t *testing.T) {
 	t.Parallel()
-	seeds := cluster(t).ListenAddrs()
+	seeds := brokers(t)
 	if _, err := kafka.NewLedger("my shop"); err == nil || err.Error() != `make a ledger: domain "my shop": want 1 to 100 letters, digits, dots, dashes and underscores` {
 		t.Errorf("NewLedger = %v", err)
 	}

@@ -48,7 +48,7 @@ func connect(t *testing.T, c *Cluster, opts ...kgo.Opt) *kgo.Client {
 }
 
 // What one broker has acknowledged is there after a crash and after a goodbye.
-func TestApacheOneBroker(t *testing.T) {
+func TestApacheOwnOneBroker(t *testing.T) {
 	t.Parallel()
 	c := launch(t, Config{})
 	client := connect(t, c)
@@ -85,7 +85,7 @@ func TestApacheOneBroker(t *testing.T) {
 }
 
 // With one of three down, and with one frozen, acknowledged means two have it; with two down nothing is acknowledged.
-func TestApacheThreeBrokers(t *testing.T) {
+func TestApacheOwnThreeBrokers(t *testing.T) {
 	t.Parallel()
 	c := launch(t, Config{Brokers: 3})
 	client := connect(t, c)
@@ -131,7 +131,7 @@ func TestApacheThreeBrokers(t *testing.T) {
 	}
 }
 
-func TestApacheBrokerThatDoesNotStart(t *testing.T) {
+func TestApacheOwnBrokerThatDoesNotStart(t *testing.T) {
 	t.Parallel()
 	_, err := Start(t.Context(), Config{Own: true, Properties: map[string]string{"num.io.threads": "none"}})
 	if err == nil || !strings.Contains(err.Error(), "num.io.threads") {
