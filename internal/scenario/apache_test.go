@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -47,7 +48,7 @@ func startApache(t *testing.T, nodes int) *onApache {
 	t.Cleanup(client.Close)
 	t.Logf("Apache Kafka %s, %d brokers", c.Version, nodes)
 	a := &onApache{t: t, cluster: c, admin: kadm.NewClient(client)}
-	a.brokers = brokers{seeds: c.Seeds, again: func(later <-chan struct{}) {
+	a.brokers = brokers{seeds: c.Seeds, begin: time.Second, again: func(later <-chan struct{}) {
 		a.kill(1)
 		<-later
 		a.restart(1)

@@ -14,6 +14,9 @@ import (
 // brokers are the Kafka cluster of a scenario, and what can be done to it.
 type brokers struct {
 	seeds []string
+	// begin is what a process may need, more than with a cluster in process, before it
+	// publishes: who is killed before that does nothing.
+	begin time.Duration
 	// again kills a broker, and starts it a while later. Nil: none is killed.
 	again func(later <-chan struct{})
 	// moveLeader moves the leader of some partition of the topics, and moveCoordinators

@@ -1,7 +1,9 @@
 // Package scenario holds the fault tests of the event store on Postgres, and of the bus
 // on Kafka: each lets writers and readers loose, injects faults, and lets package oracle
-// judge the history. The Kafka is franz-go's in-process one: it has no replicas, so
-// nothing here says what becomes of them.
+// judge the history. The Kafka of TestFault is franz-go's in-process one, which has no
+// replicas. The scenarios of brokers run on Apache Kafka too, as TestApache, with clusters of
+// their own whatever KAFKA_BROKERS says, because they kill brokers; only those say what
+// becomes of replicas, of transactions in flight, and of a broker that has to recover.
 //
 // # Usage
 //
@@ -9,6 +11,8 @@
 //	make fault SCENARIOFLAGS='-scenario.time=10m'
 //	make fault SCENARIOFLAGS='-scenario.seed=7'
 //	make sabotage
+//	make test-kafka
+//	ANNALS_KAFKA_VERSION=3.9.2 go test ./internal/scenario -run '^TestApache' -parallel 2 -scenario.time=10m
 //
 // TestFaultAmbiguousCommit makes 2000 appends for each eight seconds of that, and
 // takes about half a minute for them. Its disk fails only where strace is

@@ -30,12 +30,12 @@ func TestFaultLedgerKilled(t *testing.T) {
 
 func relayKilled(t *testing.T, b *brokers, ledger bool) {
 	t.Helper()
-	m := newTeam(t, *timeFlag+time.Duration(*killsFlag)*2*time.Second, workerArgs{
-		Batch: 50, Lease: 500 * time.Millisecond, Relay: true, Ledger: ledger, Brokers: b.seeds,
+	m := newTeam(t, *timeFlag+time.Duration(*killsFlag)*(2*time.Second+b.begin), workerArgs{
+		Batch: 200, Lease: 500 * time.Millisecond, Relay: true, Ledger: ledger, Brokers: b.seeds,
 	})
 	childProgram(t) // before the time runs
-	stopFeeding := m.feed(3, 10*time.Millisecond, 0)
-	k := &killer{team: m, until: time.Now().Add(*timeFlag), least: *killsFlag, passed: map[string]int{"bus.relay.published": 0, "bus.relay.saved": 0}}
+	stopFeeding := m.feed(3, 10*time.Millisecond+b.begin/20, 0)
+	k := &killer{team: m, until: time.Now().Add(*timeFlag), begin: b.begin, least: *killsFlag, passed: map[string]int{"bus.relay.published": 0, "bus.relay.saved": 0}}
 	if ledger {
 		k.passed["bus.kafka.sent"] = 0
 	}

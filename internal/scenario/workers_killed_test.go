@@ -55,6 +55,7 @@ func TestFaultWorkersKilled(t *testing.T) {
 type killer struct {
 	*team
 	until  time.Time
+	begin  time.Duration // lives are longer by that
 	least  int
 	mu     sync.Mutex
 	enough bool
@@ -111,10 +112,10 @@ func (k *killer) kill(r *rand.Rand) {
 
 // passes starts a member and kills it, and reports whether it has ended at the point.
 func (k *killer) passes(r *rand.Rand, point string) bool {
-	most := 700 * time.Millisecond
+	most := 700*time.Millisecond + k.begin
 	at := ""
 	if point != "" {
-		at, most = fmt.Sprint(point, ":", 1+r.IntN(9)), 2*time.Second
+		at, most = fmt.Sprint(point, ":", 1+r.IntN(9)), 2*time.Second+k.begin
 	}
 	p := k.start(at)
 	if !p.wait("ready", nil) {
