@@ -87,6 +87,9 @@ func start(ctx context.Context, external string) (*Registry, error) {
 }
 
 func serve(ctx context.Context, store registry.Store) (*Registry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start schema registry: %w", err)
+	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
