@@ -139,8 +139,9 @@ func (d *deriver) plain(t reflect.Type, depth int) (any, error) {
 		return mapText{"map", values}, err
 	case reflect.Struct:
 		return d.structure(t)
+	default:
+		return nil, fmt.Errorf("%v: has no schema", t)
 	}
-	return nil, fmt.Errorf("%v: has no schema", t)
 }
 
 func (d *deriver) structure(t reflect.Type) (any, error) {

@@ -288,8 +288,8 @@ type pathError struct {
 func (e *pathError) Error() string {
 	text, err := e.field, e.err
 	for {
-		inner, ok := err.(*pathError)
-		if !ok {
+		var inner *pathError
+		if !errors.As(err, &inner) {
 			return "field " + short(text) + ": " + err.Error()
 		}
 		text, err = text+"."+inner.field, inner.err
