@@ -66,7 +66,7 @@ type Cluster struct {
 }
 
 // Start returns the brokers that KAFKA_BROKERS lists, else starts some and returns when every one of them answers and
-// knows all others. The context bounds the start only, together with a limit of two minutes for the brokers; brokers that
+// knows all others. The context bounds the start only, together with a limit of five minutes for the brokers; brokers that
 // did not start have left no process and no directory. They run until Close or the end of this process.
 //
 // What the machine lacks is an error that says how to get it. On systems other than Linux, macOS and the BSDs nothing
@@ -109,7 +109,7 @@ func (c *Cluster) Stop(ctx context.Context, node int) error {
 }
 
 // Restart starts a broker that was killed or stopped, on the same ports, with the same data, and returns when it answers
-// and takes part. The context bounds it, together with a limit of two minutes.
+// and takes part. The context bounds it, together with a limit of five minutes.
 func (c *Cluster) Restart(ctx context.Context, node int) error {
 	return c.fault("restart", node, func(n *nodes, node int) error { return n.restart(ctx, node) })
 }

@@ -34,6 +34,6 @@
 //
 // # Testing
 //
-// A start takes 3 to 5 s and 350 MB for each broker: share one among the tests of a package, with topics and groups
+// A start takes about 4 s on a quiet machine, and 350 MB for each broker: share one among the tests of a package, with topics and groups
 // of their own. Such tests are named TestApache, which is what make test-kafka runs.
 package apache

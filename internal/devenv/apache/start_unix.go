@@ -19,7 +19,7 @@ import (
 )
 
 // startTimeout bounds what takes seconds; the rest is for machines under load.
-const startTimeout = 2 * time.Minute
+const startTimeout = 5 * time.Minute
 
 // attempts is how often a start is tried: somebody else may take a port between its choice and its use.
 const attempts = 3
