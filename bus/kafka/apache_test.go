@@ -81,6 +81,7 @@ func onApache(t *testing.T) bool { return strings.HasPrefix(t.Name(), "TestApach
 var shared struct {
 	sync.Mutex
 	cluster *apache.Cluster // nil until a test needs it
+	checked bool            // it had no topics when it was given to the first test
 }
 
 func TestMain(m *testing.M) {
@@ -99,8 +100,7 @@ func apacheFor(t *testing.T) addresses {
 	t.Helper()
 	shared.Lock()
 	t.Cleanup(shared.Unlock)
-	first := shared.cluster == nil
-	if first {
+	if shared.cluster == nil {
 		cluster, err := apache.Start(t.Context(), apache.Config{})
 		if err != nil {
 			t.Fatal(err)
@@ -112,10 +112,12 @@ func apacheFor(t *testing.T) addresses {
 		t.Fatal(err)
 	}
 	admin := kadm.NewClient(client)
-	if first {
+	if !shared.checked {
 		if topics, err := admin.ListTopics(bounded(t)); err != nil || len(topics.Names()) > 0 {
+			client.Close()
 			t.Fatalf("the brokers have the topics %v (%v), and this test deletes all: give it a cluster without any", topics.Names(), err)
 		}
+		shared.checked = true
 	}
 	t.Cleanup(func() {
 		defer client.Close()
