@@ -109,12 +109,12 @@ strace:
 # On Apache Kafka, part of make test-kafka, for each version; a broker takes 4 s to start,
 # and more where the machine has other work:
 #
-#	TestApacheRelayKilled, LedgerKilled              35 s        11 min
-#	TestApacheRebalanceChurn                         30 s        21 min
-#	TestApacheBrokerRestarts                         20 s        11 min; a kill about every 6 s
-#	TestApacheBrokerHalfOpen                         35 s        11 min
-#	TestApacheLeaderKilled, three brokers            100 s       11 min; a kill about every 20 s
-#	TestApacheTooFewReplicas, three brokers          75 s        the same
+#	TestApacheOwnRelayKilled, OwnLedgerKilled        35 s        11 min
+#	TestApacheOwnRebalanceChurn                      30 s        21 min
+#	TestApacheOwnBrokerRestarts                      20 s        11 min; a kill about every 6 s
+#	TestApacheOwnBrokerHalfOpen                      35 s        11 min
+#	TestApacheOwnLeaderKilled, three brokers         100 s       11 min; a kill about every 20 s
+#	TestApacheOwnTooFewReplicas, three brokers       75 s        the same
 .PHONY: fault
 fault: pgbouncer strace kcat ## run the fault tests: kill -9, races, late commits (SCENARIOFLAGS='-scenario.time=10m -scenario.seed=7' for longer, or again)
 	$(GO) test -count=1 -run '^TestFault' -timeout 1h $(GOTESTFLAGS) ./examples/order ./internal/devenv ./postgres

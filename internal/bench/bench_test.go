@@ -44,7 +44,7 @@ func TestWorkloads(t *testing.T) {
 	runAll(t, slices.DeleteFunc(workloads(), func(w workload) bool { return w.apart }))
 }
 
-func TestApacheWorkloads(t *testing.T) {
+func TestApacheOwnWorkloads(t *testing.T) {
 	t.Parallel()
 	runAll(t, slices.DeleteFunc(workloads(), func(w workload) bool { return !w.apart }))
 }

@@ -84,7 +84,7 @@ func (r *replicated) end() {
 // acknowledged: relays with and without ledgers, and consumers, go on by themselves while
 // the broker is down, nothing is lost, nothing takes effect twice, and each stream keeps its
 // order. It comes back, and is in sync, before the next is killed.
-func TestApacheLeaderKilled(t *testing.T) {
+func TestApacheOwnLeaderKilled(t *testing.T) {
 	t.Parallel()
 	const leastKills = 3
 	r := newReplicated(t, *timeFlag+4*time.Minute)
@@ -109,7 +109,7 @@ func TestApacheLeaderKilled(t *testing.T) {
 // and all have to be, or because two are: then there is no majority of controllers
 // either. Nothing is published until they are back, nothing is lost, and all goes on by
 // itself.
-func TestApacheTooFewReplicas(t *testing.T) {
+func TestApacheOwnTooFewReplicas(t *testing.T) {
 	t.Parallel()
 	r := newReplicated(t, *timeFlag+4*time.Minute)
 	stopFeeding := r.feed(3, 40*time.Millisecond, 0)

@@ -144,28 +144,28 @@ func (a *onApache) probed() error {
 	return client.ProduceSync(a.t.Context(), &kgo.Record{Topic: topic}).FirstErr()
 }
 
-func TestApacheRelayKilled(t *testing.T) {
+func TestApacheOwnRelayKilled(t *testing.T) {
 	t.Parallel()
 	relayKilled(t, &startApache(t, 1).brokers, false)
 }
 
-func TestApacheLedgerKilled(t *testing.T) {
+func TestApacheOwnLedgerKilled(t *testing.T) {
 	t.Parallel()
 	relayKilled(t, &startApache(t, 1).brokers, true)
 }
 
 // The groups are those of KIP-848 on Apache Kafka 4, and classic ones before.
-func TestApacheRebalanceChurn(t *testing.T) {
+func TestApacheOwnRebalanceChurn(t *testing.T) {
 	t.Parallel()
 	rebalanceChurn(t, &startApache(t, 1).brokers)
 }
 
-func TestApacheBrokerRestarts(t *testing.T) {
+func TestApacheOwnBrokerRestarts(t *testing.T) {
 	t.Parallel()
 	brokerRestarts(t, &startApache(t, 1).brokers)
 }
 
-func TestApacheBrokerHalfOpen(t *testing.T) {
+func TestApacheOwnBrokerHalfOpen(t *testing.T) {
 	t.Parallel()
 	brokerHalfOpen(t, &startApache(t, 1).brokers)
 }

@@ -12,7 +12,7 @@
 //	make fault SCENARIOFLAGS='-scenario.seed=7'
 //	make sabotage
 //	make test-kafka
-//	ANNALS_KAFKA_VERSION=3.9.2 go test ./internal/scenario -run '^TestApache' -parallel 2 -scenario.time=10m
+//	ANNALS_KAFKA_VERSION=3.9.2 go test ./internal/scenario -run '^TestApacheOwn' -parallel 2 -scenario.time=10m
 //
 // TestFaultAmbiguousCommit makes 2000 appends for each eight seconds of that, and
 // takes about half a minute for them. Its disk fails only where strace is
