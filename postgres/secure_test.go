@@ -69,6 +69,7 @@ func TestVerifyFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	password := config.ConnConfig.Password
+	config.MaxConns = 1 // so that a second one is that of the listener
 	config.ConnConfig.Password = "of yesterday"
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
 		c.Password = password
