@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/annals-go/annals/event"
@@ -58,12 +59,23 @@ func with(u *url.URL, parameters ...string) string {
 }
 
 // Everything, the connection that listens too, goes over TLS to a server that is verified,
-// by a password that is bound to that connection.
+// by a password that is bound to that connection and may have changed.
 func TestVerifyFull(t *testing.T) {
 	t.Parallel()
 	ca := testcert.New(t, "ours")
 	u := tlsServer(t, ca)
-	pool, err := pgxpool.New(t.Context(), with(u, "sslmode", "verify-full", "sslrootcert", ca.File(t), "channel_binding", "require", "require_auth", "scram-sha-256"))
+	config, err := pgxpool.ParseConfig(with(u, "sslmode", "verify-full", "sslrootcert", ca.File(t), "channel_binding", "require", "require_auth", "scram-sha-256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := config.ConnConfig.Password
+	config.MaxConns = 1 // so that a second one is that of the listener
+	config.ConnConfig.Password = "of yesterday"
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		c.Password = password
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,7 +193,13 @@ func (d *DB) listen(ctx context.Context) (heard bool, err error) {
 func (d *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	config := d.pool.Config()        // a copy
+	if config.BeforeConnect != nil { // which may set a password that has changed
+		if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+			return nil, late(ctx, err)
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, late(ctx, err)
 	}

@@ -125,7 +125,7 @@ func protocolText(client *kgo.Client, err error) string {
 	switch {
 	case errors.As(err, &first) && secure, errors.As(err, new(tls.RecordHeaderError)):
 		return "ends the connection before the first answer: check that its port is one for TLS, and whether it wants a certificate or SASL"
-	case errors.As(err, &first):
+	case errors.As(err, &first), strings.Contains(err.Error(), "tls alert record"): // the client has no type for it
 		return "ends the connection before the first answer: check whether its port is one for TLS (kgo.DialTLSConfig), or wants SASL (kgo.SASL)"
 	case secure && errors.Is(err, os.ErrDeadlineExceeded), secure && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("does not answer to TLS: %v: check that its port is one for TLS, and that it can be reached", err)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,26 +150,30 @@ func TestWaysIn(t *testing.T) {
 		for kind, protocol := range map[string][]kgo.Opt{"consumer": nil, "classic": {kgo.Balancers(kgo.CooperativeStickyBalancer())}} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				t.Parallel()
-				throughAll(t, append(way.client, secured(t, way.server...)), protocol)
+				opts := append(way.client, secured(t, way.server...))
+				throughAll(t, opts, opts, protocol)
 			})
 		}
 	}
 }
 
-func throughAll(t *testing.T, opts, protocol []kgo.Opt) {
+// throughAll has a relay, one with a Ledger, a replay and a consumer do their work.
+func throughAll(t *testing.T, opts, consumer, protocol []kgo.Opt) {
 	t.Helper()
 	db, ctx := memory.New(), bounded(t)
 	raw := event.Raw{Name: "order.noted", Schema: 1, ContentType: "text/plain", Payload: []byte("x")}
 	if _, err := db.Append(ctx, event.Stream{Category: "order", ID: "o-1"}, eventstore.Any(), raw); err != nil {
 		t.Fatal(err)
 	}
+	words := strings.Fields(strings.ReplaceAll(t.Name(), "_", " ")) // another ledger for each store
+	words = strings.Split(words[len(words)-1], "/")
 	quiet := bus.WithLogger(slog.New(slog.DiscardHandler))
 	publisher, l := publisherOf(t, opts...), ledger(t, nil, opts...)
 	relay := bus.NewRelay(db, publisher, bus.WithDomain("shop"), quiet)
 	if err := relay.Drain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.NewRelay(db, l, bus.WithName("exact"), bus.WithDomain("shop"), quiet).Drain(ctx); err != nil {
+	if err := bus.NewRelay(db, l, bus.WithName("exact-"+words[len(words)-1]), bus.WithDomain("shop"), quiet).Drain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if replayed, err := relay.Replay(ctx, bus.Replay{}); err != nil || replayed.Events != 1 {
@@ -189,7 +194,7 @@ func throughAll(t *testing.T, opts, protocol []kgo.Opt) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	delivered := false
-	err = kafka.NewConsumer("shop.orders", []string{"shop.order"}, append(opts, protocol...)...).Consume(ctx, &sink{deliver: func(worker.Delivery) error {
+	err = kafka.NewConsumer("shop.orders", []string{"shop.order"}, append(consumer, protocol...)...).Consume(ctx, &sink{deliver: func(worker.Delivery) error {
 		delivered = true
 		cancel()
 		return nil
