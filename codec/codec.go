@@ -30,6 +30,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/upcast"
@@ -78,7 +79,8 @@ type Declarer interface {
 
 // Codec encodes and decodes the events of one sealed interface E.
 type Codec[E any] struct {
-	format   Format
+	format   Format   // events are written so
+	older    []Format // events may have been written so, too
 	chain    *upcast.Chain
 	names    map[reflect.Type]string
 	families map[string]bool
@@ -109,18 +111,58 @@ func New[E any](format Format, types Types[E], rules ...upcast.Rule) *Codec[E] {
 		panic(fmt.Sprintf("codec: %v", err))
 	}
 	c.chain = chain
-	if d, ok := format.(Declarer); ok {
-		for name, schema := range chain.Shapes {
-			shape, _ := chain.Shape(name, schema) // of those it yields
-			if err := d.Declare(name, schema, shape, chain.Latest(name) == schema); err != nil {
-				panic(fmt.Sprintf("codec: %v", err))
-			}
-		}
-	}
+	c.declare(format, true)
 	for name := range chain.Names {
 		c.families[event.Family(name)] = true
 	}
 	return c
+}
+
+// AlsoReading returns a codec that writes as c does, and also reads payloads of other
+// formats, by their content type: of events that were stored before a service changed its
+// format, such as JSON before Avro. The shapes are the same for all formats. It panics if
+// two of them have one content type, or if a format does not take a shape.
+//
+// Programs that do not have the format of today yet cannot read what is written in it:
+// deploy a codec that reads both first, which writes as before, and then the change.
+func (c *Codec[E]) AlsoReading(older ...Format) *Codec[E] {
+	both := *c
+	both.older = slices.Clone(c.older)
+	for _, f := range older {
+		if both.reader(f.ContentType()) != nil {
+			panic(fmt.Sprintf("codec: two formats have the content type %q", f.ContentType()))
+		}
+		both.declare(f, false)
+		both.older = append(both.older, f)
+	}
+	return &both
+}
+
+// declare tells a format the shapes, if it wants to know them.
+func (c *Codec[E]) declare(format Format, writes bool) {
+	d, ok := format.(Declarer)
+	if !ok {
+		return
+	}
+	for name, schema := range c.chain.Shapes {
+		shape, _ := c.chain.Shape(name, schema) // of those it yields
+		if err := d.Declare(name, schema, shape, writes && c.chain.Latest(name) == schema); err != nil {
+			panic(fmt.Sprintf("codec: %v", err))
+		}
+	}
+}
+
+// reader returns the format of a content type, nil if the codec has none.
+func (c *Codec[E]) reader(contentType string) Format {
+	if contentType == c.format.ContentType() {
+		return c.format
+	}
+	for _, f := range c.older {
+		if contentType == f.ContentType() {
+			return f
+		}
+	}
+	return nil
 }
 
 // Encode returns e with its stored name and schema version, and without
@@ -171,11 +213,16 @@ func (c *Codec[E]) decode(r event.Raw) ([]any, error) {
 	if err != nil || shape == nil {
 		return nil, err
 	}
-	if r.ContentType != c.format.ContentType() {
-		return nil, fmt.Errorf("content type is %q, this codec reads %q", r.ContentType, c.format.ContentType())
+	format := c.reader(r.ContentType)
+	if format == nil {
+		reads := strconv.Quote(c.format.ContentType())
+		for _, f := range c.older {
+			reads += " or " + strconv.Quote(f.ContentType())
+		}
+		return nil, fmt.Errorf("content type is %q, this codec reads %s", r.ContentType, reads)
 	}
 	p := reflect.New(shape)
-	if err := c.format.Unmarshal(c.chain.Current(r.Name), r.Schema, r.Payload, p.Interface()); err != nil {
+	if err := format.Unmarshal(c.chain.Current(r.Name), r.Schema, r.Payload, p.Interface()); err != nil {
 		return nil, err
 	}
 	return c.chain.Lift(r.Name, r.Schema, p.Elem().Interface())
@@ -209,7 +256,7 @@ func (c *Codec[E]) Shape(name string, schema int) reflect.Type {
 	return t
 }
 
-// Format returns the format that the codec was made with.
+// Format returns the format that the codec was made with: the one that it writes.
 func (c *Codec[E]) Format() Format { return c.format }
 
 // Reads returns the error of Decode, for tools that are given codecs of any family.

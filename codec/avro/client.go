@@ -92,7 +92,7 @@ func (c *Client) Register(ctx context.Context, subject string, s Schema) (int, e
 	}
 	id, err := c.sr.RegisterSchema(ctx, subject, sent, -1, -1)
 	if statusCode(err) == statusConflict {
-		return 0, fmt.Errorf("%s: %w", doing, c.incompatible(ctx, subject, err))
+		return 0, c.incompatible(ctx, subject, err)
 	}
 	if err != nil {
 		return 0, fail(ctx, doing, err, nil)

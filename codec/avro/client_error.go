@@ -109,9 +109,13 @@ func (c *Client) incompatible(ctx context.Context, subject string, err error) *I
 	e := &IncompatibleError{Subject: subject, Rule: message(re)}
 	text := re.Message
 	if m := saidWrong.FindStringSubmatch(text); m != nil {
-		e.Rule = short(m[1] + ": " + m[2])
-		if m[1] == "READER_FIELD_MISSING_DEFAULT_VALUE" {
-			e.Field = short(m[3])
+		switch m[1] {
+		case "INCOMPATIBLE": // that of internal/registry, which says it in the words of Check
+			e.Rule, e.Field = short(m[2]), short(m[3])
+		case "READER_FIELD_MISSING_DEFAULT_VALUE":
+			e.Rule, e.Field = short(m[1]+": "+m[2]), short(m[3])
+		default:
+			e.Rule = short(m[1] + ": " + m[2])
 		}
 	}
 	if m := saidVersion.FindStringSubmatch(text); m != nil {

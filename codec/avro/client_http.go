@@ -74,11 +74,27 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("answer is longer than %d bytes", maxAnswer)
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
-		body = []byte(hide.Replace(string(body)))
+		body = hidden(body, hide)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
 	return resp, nil
+}
+
+// hidden returns the body of an error without secrets. A message inside of JSON is looked at
+// as it reads, however its characters are escaped.
+func hidden(body []byte, hide *strings.Replacer) []byte {
+	var said struct {
+		Code    int    `json:"error_code"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &said) == nil && said.Message != "" {
+		said.Message = hide.Replace(said.Message)
+		if text, err := json.Marshal(said); err == nil {
+			return text
+		}
+	}
+	return []byte(hide.Replace(string(body)))
 }
 
 // hiddenError is an error whose text has no secret, and that matches what it did.
@@ -100,13 +116,13 @@ func (e *hiddenError) Timeout() bool {
 // in parts: the token without its scheme, and the user and password of basic authorization,
 // as they are and as JSON or a URL writes them.
 func secrets(h http.Header) *strings.Replacer {
-	var hidden []string
+	var pairs []string
 	hide := func(s string) {
 		if len(s) < 3 { // would tear words apart, and tells nothing
 			return
 		}
 		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s), jsonText(s)} {
-			hidden = append(hidden, form, "[hidden]")
+			pairs = append(pairs, form, "[hidden]")
 		}
 	}
 	for name, values := range h {
@@ -128,7 +144,7 @@ func secrets(h http.Header) *strings.Replacer {
 			}
 		}
 	}
-	return strings.NewReplacer(hidden...)
+	return strings.NewReplacer(pairs...)
 }
 
 func jsonText(s string) string {

@@ -98,16 +98,16 @@ func explain(err error, next *avrolib.Schema, direction string) *IncompatibleErr
 func rule(e *avrolib.CompatibilityError) string {
 	writer, reader := short(e.WriterType), short(e.ReaderType)
 	switch e.Detail {
-	case "reader field has no default and is missing from writer":
-		return "the reader's field has no default and the writer lacks it"
+	case missingDefault:
+		return "the reader needs this field, it has no default, and the writer lacks it"
 	case "incompatible types":
-		return fmt.Sprintf("the writer's type is %s, the reader's %s", writer, reader)
+		return fmt.Sprintf("the writer has type %s, the reader %s", writer, reader)
 	case "record names do not match", "enum names do not match", "fixed names do not match":
-		return fmt.Sprintf("the writer's %s is %s, the reader's %s without an alias for it", strings.Fields(e.Detail)[0], writer, reader)
+		return fmt.Sprintf("the writer has %s %s, the reader %s without an alias for it", strings.Fields(e.Detail)[0], writer, reader)
 	case "fixed sizes differ", "decimal precision or scale differ":
 		return fmt.Sprintf("%s: the writer has %s, the reader %s", e.Detail, writer, reader)
 	case "writer type matches no reader union branch", "writer union branch has no matching reader branch":
-		return fmt.Sprintf("the reader's union has no branch for the writer's %s", writer)
+		return fmt.Sprintf("the union of the reader has no branch for %s of the writer", writer)
 	}
 	return short(e.Detail)
 }

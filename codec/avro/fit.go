@@ -12,7 +12,7 @@ import (
 // without silent loss, or not read with it.
 func fits(s *avrolib.Schema, t reflect.Type) error {
 	f := fitter{types: definitions(s), seen: map[fitted]bool{}}
-	return f.fit(s.Root(), t)
+	return f.fit(tree(s), t)
 }
 
 type fitter struct {

@@ -17,11 +17,14 @@ var knownLogical = map[string]bool{
 }
 
 // sameMeaning returns an error if a value would be read that means something else than what
-// was written. It is called for pairs that resolve.
+// was written, or a field filled in that has no default. It is called for pairs that resolve.
 func sameMeaning(writer, reader *avrolib.Schema) error {
 	m := meaning{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
-	return m.compare(writer.Root(), reader.Root(), "")
+	return m.compare(tree(writer), tree(reader), "")
 }
+
+// missingDefault is what the library says of a field that cannot be filled in.
+const missingDefault = "reader field has no default and is missing from writer"
 
 type meaning struct {
 	writer, reader map[string]*avrolib.SchemaNode
@@ -48,7 +51,7 @@ func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
 			to = r.Type
 		}
 		return &avrolib.CompatibilityError{Path: path, WriterType: w.Type, ReaderType: r.Type,
-			Detail: "the writer's value is " + from + ", the reader takes it for " + to}
+			Detail: "the writer means " + from + ", the reader takes it for " + to}
 	}
 	switch {
 	case w.Type == "array" && r.Type == "array":
@@ -71,12 +74,15 @@ func (m *meaning) fields(w, r *avrolib.SchemaNode, path string) error {
 	for i := range r.Fields {
 		rf := &r.Fields[i]
 		wf := field(w, append([]string{rf.Name}, rf.Aliases...))
+		at := strings.TrimPrefix(path+"."+rf.Name, ".")
 		if wf == nil {
+			if !rf.HasDefault { // the library takes null for the default of a field that may be null
+				return &avrolib.CompatibilityError{Path: at, Detail: missingDefault}
+			}
 			continue
 		}
-		at := strings.TrimPrefix(path+"."+rf.Name, ".")
 		if other, twice := taken[wf.Name]; twice {
-			return &avrolib.CompatibilityError{Path: at, Detail: "the reader's fields " + short(other) + " and " + short(rf.Name) + " are both the writer's " + short(wf.Name)}
+			return &avrolib.CompatibilityError{Path: at, Detail: "fields " + short(other) + " and " + short(rf.Name) + " of the reader are both the field of the writer named " + short(wf.Name)}
 		}
 		taken[wf.Name] = rf.Name
 		if err := m.compare(&wf.Type, &rf.Type, at); err != nil {
@@ -156,23 +162,10 @@ func defined(n *avrolib.SchemaNode, types map[string]*avrolib.SchemaNode) *avrol
 // definitions returns the named types of a schema by their full names.
 func definitions(s *avrolib.Schema) map[string]*avrolib.SchemaNode {
 	types := map[string]*avrolib.SchemaNode{}
-	var walk func(n *avrolib.SchemaNode)
-	walk = func(n *avrolib.SchemaNode) {
-		if n == nil {
-			return
-		}
-		if isRecord(n) || n.Type == "enum" || n.Type == "fixed" {
+	each(tree(s), "", func(n *avrolib.SchemaNode, _ string) {
+		if isNamed(n) {
 			types[nodeName(n)] = n
 		}
-		walk(n.Items)
-		walk(n.Values)
-		for i := range n.Branches {
-			walk(&n.Branches[i])
-		}
-		for i := range n.Fields {
-			walk(&n.Fields[i].Type)
-		}
-	}
-	walk(s.Root())
+	})
 	return types
 }

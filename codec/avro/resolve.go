@@ -13,11 +13,11 @@ import (
 // the Go types of old shapes are renamed when the code of today takes their names.
 func resolve(writer, reader *avrolib.Schema) (*avrolib.Schema, error) {
 	n := namer{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
-	root := defined(reader.Root(), n.reader)
+	root := defined(tree(reader), n.reader)
 	if d, ok := n.reader[nodeName(root)]; ok {
 		root = d
 	}
-	n.meet(writer.Root(), root)
+	n.meet(tree(writer), root)
 	if n.changed {
 		var err error
 		if reader, err = root.Schema(); err != nil {

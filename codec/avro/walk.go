@@ -50,7 +50,7 @@ var kinds = map[string]kind{
 // schema whose types use each other are a graph.
 func compile(s *avrolib.Schema) (*part, error) {
 	c := compiler{defined: definitions(s), parts: map[*avrolib.SchemaNode]*part{}}
-	return c.part(s.Root())
+	return c.part(tree(s))
 }
 
 type compiler struct {

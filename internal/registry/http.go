@@ -41,6 +41,9 @@ func (r *Registry) handle(transact func(context.Context, func(Tx) error) error, 
 			out, err = fn(&request{Request: req, tx: tx, body: body})
 			return err
 		})
+		if err != nil && refusalOf(err).code == 50001 && req.Context().Err() == nil {
+			r.logger.Error("schema registry cannot use its store", "error", err)
+		}
 		answer(w, out, err)
 	})
 }
@@ -53,7 +56,7 @@ func answer(w http.ResponseWriter, out any, err error) {
 		r := refusalOf(err)
 		status, out = r.status, map[string]any{"error_code": r.code, "message": r.text}
 	}
-	data := []byte{}
+	var data []byte
 	if text, ok := out.(rawText); ok {
 		data = []byte(text)
 	} else if data, err = json.Marshal(out); err != nil {
@@ -80,11 +83,17 @@ func (r *request) subject() (string, error) {
 	if s == "" && !strings.Contains(r.Pattern, "{subject}") {
 		return "", nil
 	}
-	control := strings.ContainsFunc(s, func(c rune) bool { return unicode.Is(unicode.C, c) })
-	if s == "" || len(s) > maxSubject || !utf8.ValidString(s) || control || strings.HasPrefix(s, ":.") {
+	if !isSubject(s) {
 		return "", refuse(http.StatusUnprocessableEntity, 42208, "The specified subject '"+bounded(s)+"' is not a valid.")
 	}
 	return s, nil
+}
+
+// isSubject reports whether a subject may have the name. One that begins with :. is in a
+// context, of which there are none.
+func isSubject(s string) bool {
+	control := strings.ContainsFunc(s, func(c rune) bool { return unicode.Is(unicode.C, c) })
+	return s != "" && len(s) <= maxSubject && utf8.ValidString(s) && !control && !strings.HasPrefix(s, ":.")
 }
 
 // id returns the id of the path.

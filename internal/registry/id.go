@@ -62,7 +62,7 @@ func versionsByID(r *request) (any, error) {
 }
 
 func schemas(r *request) (any, error) {
-	all, err := r.tx.All(r.URL.Query().Get("subjectPrefix"))
+	all, err := r.prefixed()
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/annals-go/annals/codec/avro"
@@ -57,6 +58,7 @@ const (
 type Registry struct {
 	store   Store
 	handler http.Handler
+	logger  *slog.Logger
 }
 
 // Option changes what New returns.
@@ -80,9 +82,12 @@ func WithBasicAuth(user, password string) Option {
 	}
 }
 
+// WithLogger sets where errors of the store are logged. Default slog.Default().
+func WithLogger(l *slog.Logger) Option { return func(r *Registry) { r.logger = l } }
+
 // New returns a registry over a store.
 func New(store Store, opts ...Option) *Registry {
-	r := &Registry{store: store}
+	r := &Registry{store: store, logger: slog.Default()}
 	r.handler = r.routes()
 	for _, opt := range opts {
 		opt(r)

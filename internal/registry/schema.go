@@ -101,9 +101,12 @@ func resolve(tx Tx, refs []Reference, deleted bool) ([]avro.Reference, error) {
 			if seen[at] = true; len(seen) > maxReferences {
 				return unprocessable(42201, "Invalid schema: it refers to more than %d others", maxReferences)
 			}
-			list, err := tx.Versions(ref.Subject)
-			if err != nil {
-				return err
+			var list []Version
+			if isSubject(ref.Subject) {
+				var err error
+				if list, err = tx.Versions(ref.Subject); err != nil {
+					return err
+				}
 			}
 			i := slices.IndexFunc(list, func(v Version) bool { return v.Version == ref.Version && (deleted || !v.Deleted) })
 			if i < 0 {

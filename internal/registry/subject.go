@@ -71,8 +71,17 @@ func (r *request) find() (Version, error) {
 	return Version{}, noVersion(number)
 }
 
+// prefixed returns the versions of the subjects that the request asks for.
+func (r *request) prefixed() ([]Version, error) {
+	prefix := r.URL.Query().Get("subjectPrefix")
+	if prefix != "" && !isSubject(prefix) {
+		return nil, nil // no subject begins so
+	}
+	return r.tx.All(prefix)
+}
+
 func subjects(r *request) (any, error) {
-	all, err := r.tx.All(r.URL.Query().Get("subjectPrefix"))
+	all, err := r.prefixed()
 	if err != nil {
 		return nil, err
 	}
@@ -238,11 +247,14 @@ func register(r *request) (any, error) {
 	return map[string]int{"id": schema.ID}, r.tx.Put(Version{Subject: subject, Version: next, ID: schema.ID})
 }
 
+// maxImported bounds imported ids and versions, so that there are some left to count on from.
+const maxImported = 1 << 30
+
 // imported registers a schema under the id and version that it has elsewhere, without a check.
 func (r *request) imported(subject string, sent *parsed, same Schema, all []Version) (any, error) {
 	b := sent.body
-	if b.ID <= 0 || b.ID > 1<<31-1 || b.Version < 0 || b.Version > 1<<31-1 {
-		return nil, unprocessable(42205, "Subject %s is in import mode: the schema needs an id", bounded(subject))
+	if b.ID <= 0 || b.ID > maxImported || b.Version < 0 || b.Version > maxImported {
+		return nil, unprocessable(42205, "Subject %s is in import mode: the schema needs an id, and may have a version, both from 1 to %d", bounded(subject), maxImported)
 	}
 	there, taken, err := r.tx.Schema(b.ID)
 	if err != nil {

@@ -40,6 +40,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/annals-go/annals/internal/registry"
 )
 
@@ -66,6 +68,12 @@ func Start(ctx context.Context) (*Registry, error) {
 // find.
 func StartEmbedded(ctx context.Context) (*Registry, error) { return start(ctx, "") }
 
+// StartOn starts a registry in this process that keeps schemas in the Postgres schema annals_registry of a database, and
+// makes it if need be. The next registry of the database has them. The pool must outlive the registry.
+func StartOn(ctx context.Context, pool *pgxpool.Pool) (*Registry, error) {
+	return serve(ctx, registry.Postgres(pool))
+}
+
 func start(ctx context.Context, external string) (*Registry, error) {
 	if external != "" {
 		u, err := url.Parse(external)
@@ -79,6 +87,9 @@ func start(ctx context.Context, external string) (*Registry, error) {
 }
 
 func serve(ctx context.Context, store registry.Store) (*Registry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start schema registry: %w", err)
+	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

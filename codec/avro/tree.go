@@ -1,0 +1,49 @@
+package avro
+
+import (
+	"strings"
+
+	avrolib "github.com/twmb/avro"
+)
+
+// tree returns the nodes of a schema, in which every type that is used by name has its full
+// name: a name without a dot is looked for in the namespace of the type around it first.
+func tree(s *avrolib.Schema) *avrolib.SchemaNode {
+	root := s.Root()
+	types := map[string]bool{}
+	each(root, "", func(n *avrolib.SchemaNode, _ string) {
+		if isNamed(n) {
+			types[nodeName(n)] = true
+		}
+	})
+	each(root, "", func(n *avrolib.SchemaNode, namespace string) {
+		if full := namespace + "." + n.Type; !strings.Contains(n.Type, ".") && types[full] {
+			n.Type = full
+		}
+	})
+	return root
+}
+
+func isNamed(n *avrolib.SchemaNode) bool {
+	return isRecord(n) || n.Type == "enum" || n.Type == "fixed"
+}
+
+// each calls fn for every node, with the namespace around it.
+func each(n *avrolib.SchemaNode, namespace string, fn func(n *avrolib.SchemaNode, namespace string)) {
+	if n == nil {
+		return
+	}
+	fn(n, namespace)
+	if isNamed(n) {
+		name := nodeName(n)
+		namespace = name[:max(0, strings.LastIndexByte(name, '.'))]
+	}
+	each(n.Items, namespace, fn)
+	each(n.Values, namespace, fn)
+	for i := range n.Branches {
+		each(&n.Branches[i], namespace, fn)
+	}
+	for i := range n.Fields {
+		each(&n.Fields[i].Type, namespace, fn)
+	}
+}
