@@ -259,11 +259,23 @@ func (c *Codec[E]) Shape(name string, schema int) reflect.Type {
 // Format returns the format that the codec was made with: the one that it writes.
 func (c *Codec[E]) Format() Format { return c.format }
 
-// Reads returns the error of Decode, for tools that are given codecs of any family.
-func (c *Codec[E]) Reads(r event.Recorded) error {
-	_, err := c.Decode(r)
-	return err
+// Values returns the events that Decode returns, and its error, for tools that are given
+// codecs of any family.
+func (c *Codec[E]) Values(r event.Recorded) ([]any, error) {
+	events, err := c.Decode(r)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]any, len(events))
+	for i, e := range events {
+		out[i] = e.Data
+	}
+	return out, nil
 }
+
+// Writes returns the schema version that events of a name are stored with, 0 if none are:
+// the name is not one of the Types.
+func (c *Codec[E]) Writes(name string) int { return c.chain.Latest(name) }
 
 // ContentType is what the codec stores beside each payload.
 func (c *Codec[E]) ContentType() string { return c.format.ContentType() }

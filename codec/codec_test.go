@@ -232,8 +232,12 @@ func TestFormatsAreToldTheShapes(t *testing.T) {
 	if !slices.Equal(o.declared, want) {
 		t.Errorf("declared %q, want %q", o.declared, want)
 	}
-	if err := c.Reads(stored("basket.placed", 1, "")); err != nil || c.Format() != codec.Format(o) {
-		t.Errorf("Reads = %v, want the name of today to be asked for, of the format", err)
+	got, err := c.Values(stored("basket.placed", 1, ""))
+	if err != nil || len(got) != 1 || got[0] != (Placed{}) || c.Format() != codec.Format(o) {
+		t.Errorf("Values = %v, %v, want the name of today to be asked for, of the format", got, err)
+	}
+	if c.Writes("order.placed") != 2 || c.Writes("order.shipped") != 1 || c.Writes("basket.placed") != 0 || c.Writes("order.never") != 0 {
+		t.Errorf("Writes = %d, %d, %d, %d, want 2, 1, 0, 0", c.Writes("order.placed"), c.Writes("order.shipped"), c.Writes("basket.placed"), c.Writes("order.never"))
 	}
 	defer func() {
 		if got := fmt.Sprint(recover()); got != "codec: no schema for order.noted" {
@@ -249,9 +253,10 @@ func TestFormatIsAway(t *testing.T) {
 	o := &out{Format: codec.JSONFormat(), away: fmt.Errorf("ask the registry: %w", codec.ErrUnavailable)}
 	c := codec.New[Event](o, codec.Types[Event]{"order.placed": Placed{}})
 	_, encode := c.Encode(Placed{})
+	_, decode := c.Values(stored("order.placed", 1, "{}"))
 	for want, err := range map[string]error{
 		"encode order.placed: ask the registry: what the format looks up is out of reach":                         encode,
-		"decode order-1@2 (order.placed, position 7): ask the registry: what the format looks up is out of reach": c.Reads(stored("order.placed", 1, "{}")),
+		"decode order-1@2 (order.placed, position 7): ask the registry: what the format looks up is out of reach": decode,
 	} {
 		if err == nil || err.Error() != want || errors.Is(err, codec.ErrUndecodable) || errors.Is(err, codec.ErrUnencodable) {
 			t.Errorf("got %v\nwant %s", err, want)

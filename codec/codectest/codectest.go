@@ -11,18 +11,12 @@
 package codectest
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io/fs"
-	"path"
 	"reflect"
-	"regexp"
-	"strconv"
 	"testing"
 
 	"github.com/annals-go/annals/codec"
+	"github.com/annals-go/annals/codec/corpus"
 	"github.com/annals-go/annals/event"
 )
 
@@ -63,70 +57,25 @@ func (k Check[E]) Writes(e E, name string, schema int, payload string) {
 	}
 }
 
-var corpusName = regexp.MustCompile(`^(.+)\.v([1-9][0-9]*)(\.[a-z0-9_-]+)?\.(payload|json)$`)
-
 // Corpus decodes every file of fsys named NAME.vSCHEMA[.label].payload or
 // .json, such as order.placed.v1.json, compares it with the current form in the
 // file of the same name with .want added (the decoded events as JSON, an
 // array), and checks that every shape that the codec knows has a file. Files
-// are only ever added.
+// are only ever added. annals schema check --corpus does the same; see package
+// corpus.
 func (k Check[E]) Corpus(fsys fs.FS) {
 	k.t.Helper()
-	seen := map[string]bool{}
-	files, err := fs.ReadDir(fsys, ".")
+	found, _, err := corpus.Check(fsys, k.codec)
 	if err != nil {
 		k.t.Fatalf("read corpus: %v", err)
 	}
-	for _, f := range files {
-		m := corpusName.FindStringSubmatch(f.Name())
-		if m == nil {
-			continue
-		}
-		schema, _ := strconv.Atoi(m[2])
-		seen[key(m[1], schema)] = true
-		if err := k.compare(fsys, f.Name(), m[1], schema); err != nil {
-			k.t.Errorf("corpus %s: %v", f.Name(), err)
+	for _, f := range found {
+		if f.Rule == corpus.RulePinned {
+			k.t.Errorf("%v", f.Err)
+		} else {
+			k.t.Errorf("corpus %s: %v", f.File, f.Err)
 		}
 	}
-	for name, schema := range k.codec.Shapes {
-		if !seen[key(name, schema)] {
-			k.t.Errorf("corpus has no file for %s: store one as %s.json", key(name, schema), key(name, schema))
-		}
-	}
-}
-
-func (k Check[E]) compare(fsys fs.FS, file, name string, schema int) error {
-	payload, err := fs.ReadFile(fsys, file)
-	if err != nil {
-		return err
-	}
-	events, err := k.read(name, schema, payload)
-	if err != nil {
-		return err
-	}
-	want, err := fs.ReadFile(fsys, path.Clean(file+".want"))
-	if errors.Is(err, fs.ErrNotExist) {
-		got, _ := json.Marshal(events)
-		return fmt.Errorf("%s.want is missing; today it decodes to %s", file, got)
-	} else if err != nil {
-		return err
-	}
-	text, err := json.Marshal(events)
-	if err != nil {
-		return err
-	}
-	wanted, err := parse(want)
-	if err != nil {
-		return fmt.Errorf("%s.want: %w", file, err)
-	}
-	got, err := parse(text)
-	if err != nil {
-		return err
-	}
-	if !reflect.DeepEqual(got, wanted) {
-		return fmt.Errorf("decodes to %s, want %s", text, want)
-	}
-	return nil
 }
 
 func (k Check[E]) read(name string, schema int, payload []byte) ([]E, error) {
@@ -142,13 +91,3 @@ func (k Check[E]) read(name string, schema int, payload []byte) ([]E, error) {
 	}
 	return out, nil
 }
-
-// parse keeps numbers as they are written: a float would round beyond 2^53.
-func parse(text []byte) (v any, err error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	err = d.Decode(&v)
-	return v, err
-}
-
-func key(name string, schema int) string { return fmt.Sprintf("%s.v%d", name, schema) }

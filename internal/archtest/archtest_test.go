@@ -18,19 +18,20 @@ var allowed = map[string]string{
 	"upcast": "",
 
 	// ports
-	"codec":      "event upcast",
-	"eventstore": "event",
-	"worker":     "event eventstore internal/crash internal/sabotage",
-	"aggregate":  "codec event eventstore internal/sabotage",
-	"projection": "codec event worker internal/crash internal/sabotage",
-	"bus":        "codec event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
+	"codec":        "event upcast",
+	"codec/corpus": "event",
+	"eventstore":   "event",
+	"worker":       "event eventstore internal/crash internal/sabotage",
+	"aggregate":    "codec event eventstore internal/sabotage",
+	"projection":   "codec event worker internal/crash internal/sabotage",
+	"bus":          "codec event eventstore worker internal/crash internal/sabotage github.com/google/uuid",
 
 	// the log as a file: read with distrust before any store sees it, by programs
 	// that link no driver
 	"transfer": "event eventstore github.com/google/uuid",
 
 	// test kits
-	"codec/codectest":           "codec event",
+	"codec/codectest":           "codec codec/corpus event",
 	"eventstore/eventstoretest": "event eventstore",
 	"worker/workertest":         "event eventstore worker",
 	"aggregate/aggregatetest":   "aggregate",
@@ -44,8 +45,10 @@ var allowed = map[string]string{
 	"bus/kafka": "bus event worker internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
 
 	// others that adapt one thing each
-	"worker/gobreaker": "worker github.com/sony/gobreaker/v2",
-	"codec/avro":       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
+	"worker/gobreaker":                 "worker github.com/sony/gobreaker/v2",
+	"codec/avro":                       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
+	"codec/avro/avrogen":               "github.com/twmb/avro",
+	"codec/avro/avrogen/internal/shop": "",
 
 	// environments for examples and tests
 	"internal/devenv":         "github.com/jackc/pgx/v5",
