@@ -69,7 +69,9 @@ type app struct {
 
 	snapshots map[string]func(ctx context.Context, id string) (bool, error) // by category
 
-	secrets []string // never to be printed; filled when a pool is opened
+	codecs []Codec
+
+	secrets []string // never to be printed; filled when a pool or registry is opened
 }
 
 // New returns the command annals with its subcommands. It does no I/O. Make one
@@ -97,11 +99,11 @@ func New(opts ...Option) *cobra.Command {
 	}
 	flags.Var(&a.schema, "schema", "Postgres schema that Annals lives in")
 	flags.Var(&a.output, "output", "table or json, one object a line")
-	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify, rewind and relay replay have none unless it is given")
+	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify, schema check, rewind and relay replay have none unless it is given")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.choices, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	streams := a.group("stream", "Look at streams")
 	streams.AddCommand(a.streamList(), a.streamShow())
-	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.relay(), a.rewind(), a.verify(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
+	root.AddCommand(a.migrate(), a.roles(), a.doctor(), a.status(), a.parked(), a.relay(), a.rewind(), a.verify(), a.schemas(), streams, a.log(), a.exportCommand(), a.importCommand(), a.versionCommand())
 	return root
 }
 

@@ -13,7 +13,8 @@
 //
 // Commands: migrate, roles, doctor, status, parked ls, parked show, parked retry,
 // parked discard, parked assign, parked note, parked audit, relay ls, relay adopt,
-// relay refill, rewind, verify, stream ls, stream show, log, export, import, version.
+// relay refill, relay replay, rewind, verify, schema ls, schema check, schema register,
+// schema gen, stream ls, stream show, log, export, import, version.
 // Without WithPool the database is the one of --database-url, else of the environment
 // variable DATABASE_URL.
 //
@@ -38,12 +39,13 @@
 // # Failure
 //
 // An error is one line, "verb thing: cause". Exit codes: 0 for success, 1 for an
-// error, 2 for a wrong use, such as a flag out of its bounds, 3 if status finds a reader
+// error, and for findings of doctor, verify and schema check, 2 for a wrong use, such as a flag out of its bounds, 3 if status finds a reader
 // that needs somebody. A reader that has
 // closed the pipe, as head does, ends a command quietly.
 //
-// The connection string and its password are in no error and no output; a
-// connection string whose parts cannot be told apart for sure is refused.
+// The connection string and its password are in no error and no output, and neither
+// are the password and token of a schema registry; a connection string or URL whose
+// parts cannot be told apart for sure is refused.
 //
 // Commands that read check first that the schema is migrated; an error that says
 // it is not matches postgres.ErrNotMigrated. --timeout bounds a command as a

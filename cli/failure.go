@@ -58,10 +58,15 @@ func (a *app) report(err error) error {
 	if errors.As(err, &connect) {
 		text = strings.ReplaceAll(text, connect.Error(), "connect to database: "+lines(connect.Unwrap().Error()))
 	}
+	return &failure{clean(a.hide(text)), err}
+}
+
+// hide takes the secrets out of a text.
+func (a *app) hide(text string) string {
 	for _, s := range a.secrets {
 		text = strings.ReplaceAll(text, s, mask)
 	}
-	return &failure{clean(text), err}
+	return text
 }
 
 // explain adds the flag to an error that the flag has caused.
@@ -75,11 +80,15 @@ func (a *app) explain(ctx context.Context, err error) error {
 const (
 	mask       = "xxxxx"
 	exampleURL = "postgres://user:password@host:port/database"
+	// exampleUser begins the example of a registry.
+	exampleUser = "https://user:password@"
 )
 
 var (
 	// Up to the last @, because a password may hold spaces, then the host.
 	connectionURL = regexp.MustCompile(`(?i)postgres(ql)?://(.*@)?[^\s"]*`)
+	// The user of any other URL, such as that of a registry.
+	userOfURL     = regexp.MustCompile(`(?i)https?://[^\s"]*@`)
 	passwordSet   = regexp.MustCompile(`(?i)password\s*=\s*('[^']*'|[^\s"]+)`)
 	errUnreadable = errors.New("connection string cannot be read (it is not shown, because of its password), want " + exampleURL)
 	errAmbiguous  = errors.New("connection string is ambiguous (it is not shown, because of its password), write @ / ? in user and password as %40 %2F %3F")
@@ -94,6 +103,12 @@ func clean(text string) string {
 			return url
 		}
 		return "postgres://" + mask
+	})
+	text = userOfURL.ReplaceAllStringFunc(text, func(user string) string {
+		if user == exampleUser {
+			return user
+		}
+		return "https://" + mask + "@"
 	})
 	text = passwordSet.ReplaceAllLiteralString(text, "password="+mask)
 	return escape(text)

@@ -19,7 +19,7 @@ import (
 )
 
 // writeFile writes a file of that mode, and returns where.
-func writeFile(t *testing.T, text string, mode os.FileMode) string {
+func secretFile(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "client.properties")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -59,7 +59,7 @@ func TestKafkaConfig(t *testing.T) {
 		if err := bus.NewRelay(db, kafka.NewPublisher(client), bus.WithName(strings.ReplaceAll(name, ".", "")), bus.WithDomain("shop")).Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		file := writeFile(t, fmt.Sprintf("# of the relay\nsecurity.protocol=sasl_ssl\nsasl.mechanisms=SCRAM-SHA-512\n\nsasl.username = ada\nsasl.password = pa=ss#word\nssl.ca.location=%s\nssl.certificate.location=%s\nssl.key.location=%s\n%s", ca.File(t), cert, key, more), 0o600)
+		file := secretFile(t, fmt.Sprintf("# of the relay\nsecurity.protocol=sasl_ssl\nsasl.mechanisms=SCRAM-SHA-512\n\nsasl.username = ada\nsasl.password = pa=ss#word\nssl.ca.location=%s\nssl.certificate.location=%s\nssl.key.location=%s\n%s", ca.File(t), cert, key, more), 0o600)
 		relay := strings.ReplaceAll(name, ".", "")
 		got := run(t, url, []string{"relay", "replay", relay, "--domain", "shop", "--brokers", at, "--kafka-config", file, "--id", "again"})
 		if got.Code != 0 || !strings.Contains(got.Stderr, "published 1 events of relay/"+relay+" again") {
@@ -73,7 +73,7 @@ func TestKafkaConfig(t *testing.T) {
 		}
 	}
 	at := start("kafka.example")
-	file := writeFile(t, fmt.Sprintf("bootstrap.servers=%s\nsecurity.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nsasl.username=ada\nsasl.password=pa=ss#word\nssl.ca.location=%s\n", at, ca.File(t)), 0o600)
+	file := secretFile(t, fmt.Sprintf("bootstrap.servers=%s\nsecurity.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nsasl.username=ada\nsasl.password=pa=ss#word\nssl.ca.location=%s\n", at, ca.File(t)), 0o600)
 	got := run(t, url, []string{"relay", "replay", "127001", "--kafka-config", file})
 	if want := "broker " + at + " has a certificate of another name: "; got.Code != 1 || !strings.Contains(got.Stderr, want) {
 		t.Errorf("relay replay = %+v, want %s", got, want)
@@ -98,16 +98,16 @@ func TestKafkaConfigIsRefused(t *testing.T) {
 		"security.protocol=SASL_SSL":                     "sasl.mechanism is missing, which security.protocol=SASL_... needs",
 		strings.Replace(sasl, "PLAIN\n", "s3cr3t\n", 1):  "sasl.mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
 		"security.protocol=SSL\nssl.ca.location=/s3cr3t": "ssl.ca.location: no such file or directory",
-		"security.protocol=SSL\nssl.ca.location=" + writeFile(t, "s3cr3t", 0o600):                              "ssl.ca.location: the file has no certificate, want PEM",
+		"security.protocol=SSL\nssl.ca.location=" + secretFile(t, "s3cr3t", 0o600):                              "ssl.ca.location: the file has no certificate, want PEM",
 		"security.protocol=SSL\nssl.key.location=s3cr3t":                                                       "ssl.certificate.location and ssl.key.location: want both or none",
 		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=/s3cr3t":                    "ssl.key.location: no such file or directory",
-		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=" + writeFile(t, "", 0o644): "ssl.key.location: everybody can read the file (mode 0644), and it holds a secret: chmod o-r",
+		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=" + secretFile(t, "", 0o644): "ssl.key.location: everybody can read the file (mode 0644), and it holds a secret: chmod o-r",
 		"security.protocol=SSL\nssl.endpoint.identification.algorithm=s3cr3t":                                  "ssl.endpoint.identification.algorithm: want https or none",
 	} {
-		file := writeFile(t, text, 0o640)
+		file := secretFile(t, text, 0o640)
 		check(t, run(t, "", []string{"relay", "replay", "--brokers", "127.0.0.1:1", "--kafka-config", file}), result{Code: 2, Stderr: "annals: relay replay: --kafka-config " + file + ": " + want + "\n"})
 	}
-	file := writeFile(t, sasl, 0o644)
+	file := secretFile(t, sasl, 0o644)
 	check(t, run(t, "", []string{"relay", "replay", "--brokers", "127.0.0.1:1", "--kafka-config", file}), result{Code: 2, Stderr: "annals: relay replay: --kafka-config " + file + ": everybody can read the file (mode 0644), and it holds a secret: chmod o-r\n"})
 	check(t, run(t, "", []string{"relay", "replay", "--brokers", "127.0.0.1:1", "--kafka-config", "/nowhere"}), result{Code: 2, Stderr: "annals: relay replay: --kafka-config: open /nowhere: no such file or directory\n"})
 }

@@ -37,10 +37,10 @@ func TestNoCommandTellsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	refused := writeFile(t, "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\nsasl.username=ada\nsasl.password="+sasl+"\nbootstrap.servers="+c.ListenAddrs()[0], 0o600)
-	mangled := writeFile(t, "sasl.password "+sasl+"\n", 0o600)
-	key := writeFile(t, "-----BEGIN PRIVATE KEY-----\n"+pem+"\n-----END PRIVATE KEY-----\n", 0o600)
-	badKey := writeFile(t, "security.protocol=SSL\nssl.certificate.location="+key+"\nssl.key.location="+key, 0o600)
+	refused := secretFile(t, "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\nsasl.username=ada\nsasl.password="+sasl+"\nbootstrap.servers="+c.ListenAddrs()[0], 0o600)
+	mangled := secretFile(t, "sasl.password "+sasl+"\n", 0o600)
+	key := secretFile(t, "-----BEGIN PRIVATE KEY-----\n"+pem+"\n-----END PRIVATE KEY-----\n", 0o600)
+	badKey := secretFile(t, "security.protocol=SSL\nssl.certificate.location="+key+"\nssl.key.location="+key, 0o600)
 
 	var commands [][]string
 	for _, output := range []string{"table", "json"} {

@@ -45,9 +45,10 @@ var allowed = map[string]string{
 	"bus/kafka": "bus event worker internal/crash internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
 
 	// others that adapt one thing each
-	"worker/gobreaker":   "worker github.com/sony/gobreaker/v2",
-	"codec/avro":         "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
-	"codec/avro/avrogen": "codec/avro github.com/twmb/avro",
+	"worker/gobreaker":                 "worker github.com/sony/gobreaker/v2",
+	"codec/avro":                       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
+	"codec/avro/avrogen":               "github.com/twmb/avro",
+	"codec/avro/avrogen/internal/shop": "",
 
 	// environments for examples and tests
 	"internal/devenv":         "github.com/jackc/pgx/v5",

@@ -49,7 +49,7 @@ func (g *generator) expr(n *avrolib.SchemaNode) (expr, logical, note string, err
 	if t := plain[n.Type]; t != "" {
 		return t, "", "", nil
 	}
-	d := g.defined[n.Type]
+	d := g.named(n.Type)
 	if d == nil {
 		return "", "", "", fmt.Errorf("type %s is not defined", n.Type)
 	}
@@ -81,7 +81,7 @@ func (g *generator) union(n *avrolib.SchemaNode) (expr, logical, note string, er
 		switch {
 		case b.Type == "null":
 			expr = "nil"
-		case g.defined[b.Type] != nil || fullName(b) != "":
+		case g.named(b.Type) != nil || fullName(b) != "":
 			// What is decoded into any has no type of the program.
 			if d := g.definition(b); d.Type == "record" || d.Type == "error" {
 				expr += " (read as map[string]any)"
@@ -106,7 +106,7 @@ func nullableOf(n *avrolib.SchemaNode) (*avrolib.SchemaNode, bool) {
 }
 
 func (g *generator) definition(n *avrolib.SchemaNode) *avrolib.SchemaNode {
-	if d := g.defined[n.Type]; d != nil {
+	if d := g.named(n.Type); d != nil {
 		return d
 	}
 	return n
@@ -135,6 +135,7 @@ func (g *generator) walk(n *avrolib.SchemaNode, path []string, done map[string]b
 		return nil
 	}
 	for i := range n.Fields {
+		g.enter(n)
 		if d := g.definition(&n.Fields[i].Type); d.Type == "record" || d.Type == "error" {
 			if err := g.walk(d, append(path, full), done); err != nil {
 				return err

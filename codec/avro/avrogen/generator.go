@@ -16,7 +16,24 @@ type generator struct {
 	defined           map[string]*avrolib.SchemaNode // by full name
 	names             map[string]string              // in Go, by full name
 	taken             map[string]string              // what has a name of the Go package
+	scope             string                         // namespace that short names are looked up in
 	usesTime, usesBig bool
+}
+
+// named returns the definition of a name, which may lack the namespace that it stands in.
+func (g *generator) named(name string) *avrolib.SchemaNode {
+	if !strings.Contains(name, ".") && g.scope != "" {
+		if d := g.defined[g.scope+"."+name]; d != nil {
+			return d
+		}
+	}
+	return g.defined[name]
+}
+
+// enter looks names up in the namespace of a definition from here on.
+func (g *generator) enter(n *avrolib.SchemaNode) {
+	full := fullName(n)
+	g.scope = strings.TrimSuffix(strings.TrimSuffix(full, simpleName(full)), ".")
 }
 
 // collect notes every definition below a node, the outer ones first.
@@ -28,6 +45,9 @@ func (g *generator) collect(n *avrolib.SchemaNode) error {
 			return nil // in another file, which the parser has compared
 		}
 		g.defined[full] = n
+		if n.Type == "fixed" && n.LogicalType == "decimal" {
+			return nil // big.Rat
+		}
 		g.order = append(g.order, n)
 		g.names[full] = typeName(simpleName(full))
 		if err := g.take(g.names[full], full); err != nil {
@@ -63,6 +83,7 @@ func (g *generator) take(name, what string) error {
 
 // declare returns the Go type of a definition.
 func (g *generator) declare(n *avrolib.SchemaNode) (typeModel, error) {
+	g.enter(n)
 	full := fullName(n)
 	t := typeModel{Name: g.names[full], Kind: "struct"}
 	what := n.Type

@@ -20,6 +20,9 @@ var initialisms = map[string]bool{
 // goName is the name of a field, symbol or type in Go, exported.
 func goName(name string) string {
 	var b strings.Builder
+	if strings.Contains(name, "_") && strings.ToUpper(name) == name {
+		name = strings.ToLower(name) // words in capitals, and no initialisms
+	}
 	for _, w := range words(name) {
 		if up := strings.ToUpper(w); initialisms[up] {
 			w = up
