@@ -42,7 +42,7 @@ var allowed = map[string]string{
 	// adapters
 	"memory":    "bus event eventstore worker",
 	"postgres":  "bus event eventstore transfer worker internal/crash internal/sabotage github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgconn github.com/jackc/pgx/v5/pgtype github.com/jackc/pgx/v5/pgxpool",
-	"bus/kafka": "bus event worker internal/crash internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion",
+	"bus/kafka": "bus event worker internal/crash internal/sabotage github.com/google/uuid github.com/twmb/franz-go/pkg/kadm github.com/twmb/franz-go/pkg/kerr github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg github.com/twmb/franz-go/pkg/kversion github.com/twmb/franz-go/pkg/sasl",
 
 	// others that adapt one thing each
 	"worker/gobreaker":                 "worker github.com/sony/gobreaker/v2",
