@@ -37,7 +37,7 @@ func rebalanceChurn(t *testing.T, b *brokers) {
 	running, enough := context.WithCancel(m.ctx)
 	var beside sync.WaitGroup
 	for range 2 {
-		beside.Go(func() { m.freezing(running, relays) }) // so that there are repeats
+		beside.Go(func() { m.freezing(running, relays, b.begin) }) // so that there are repeats
 	}
 	beside.Go(func() {
 		for r := random(m.draw(), 0); moment(running, r, 2*time.Second); {

@@ -42,7 +42,7 @@ func relayKilled(t *testing.T, b *brokers, ledger bool) {
 	var killing, beside sync.WaitGroup
 	running, enough := context.WithCancel(m.ctx)
 	freezes, moves := 0, 0
-	beside.Go(func() { freezes = m.freezing(running, m.args) })
+	beside.Go(func() { freezes = m.freezing(running, m.args, b.begin) })
 	if b.moveLeader != nil {
 		beside.Go(func() {
 			for r := random(m.draw(), 0); moment(running, r, 500*time.Millisecond); moves++ {
@@ -67,11 +67,11 @@ func relayKilled(t *testing.T, b *brokers, ledger bool) {
 }
 
 // freezing starts a process, freezes it for longer than its lease, lets it go on for a
-// while, and kills it, again and again.
-func (m *team) freezing(ctx context.Context, args workerArgs) (times int) {
+// while, and kills it, again and again. Begin is what it needs before it does anything.
+func (m *team) freezing(ctx context.Context, args workerArgs, begin time.Duration) (times int) {
 	for r := random(m.draw(), 0); ctx.Err() == nil; times++ {
 		p := m.startAs(args, "")
-		moment(ctx, r, 2*args.Lease)
+		moment(ctx, r, 2*(args.Lease+begin))
 		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
 			if err := p.Signal(s); err != nil {
 				m.Error(err)
