@@ -40,7 +40,8 @@ type Consumer struct {
 // kgo.Balancers or kgo.ServerSideBalancer is among the options: then it is what these say.
 // Members of both can be in one group if the broker lets them
 // (group.consumer.migration.policy of Apache Kafka); else those of the other protocol wait
-// until the last of the first has left.
+// until the last of the first has left. kgo.RebalanceTimeout is 15 s unless the options
+// say otherwise.
 //
 // The client fetches at most 16 MiB at once from a broker, and 1 MiB of a partition, and
 // lets it wait for at most 100 ms, unless kgo.FetchMaxBytes, kgo.FetchMaxPartitionBytes or
@@ -149,6 +150,9 @@ func (c *Consumer) clientOpts() []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(1 << 20),
 		// A fetch that waits for others does not include a partition that goes on meanwhile.
 		kgo.FetchMaxWait(100 * time.Millisecond),
+		// A call to join a group takes as long if the connection leads nowhere. Members need
+		// no more: deliveries in flight end within parting, or change nothing any more.
+		kgo.RebalanceTimeout(15 * time.Second),
 		kgo.Balancers(unset{kgo.CooperativeStickyBalancer()}),
 	}, c.opts)
 }
