@@ -180,9 +180,12 @@ func (r *relayed) drain(ctx context.Context, name string, to bus.Publisher) (too
 // byHand does both loops, each as long, and returns what the slower one did.
 func (r *relayed) byHand(read func(context.Context, time.Duration) (sample, error)) func(context.Context, time.Duration) (sample, error) {
 	return func(ctx context.Context, d time.Duration) (sample, error) {
-		a, err := read(ctx, d)
-		if err != nil {
-			return sample{}, err
+		var a sample
+		for long := d; a.n == 0; long *= 2 { // a page may take longer than a short round
+			var err error
+			if a, err = read(ctx, long); err != nil {
+				return sample{}, err
+			}
 		}
 		b, err := r.produced(r.events)(ctx, d)
 		if err != nil {
