@@ -99,10 +99,10 @@ func TestKafkaConfigIsRefused(t *testing.T) {
 		strings.Replace(sasl, "PLAIN\n", "s3cr3t\n", 1):  "sasl.mechanism: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
 		"security.protocol=SSL\nssl.ca.location=/s3cr3t": "ssl.ca.location: no such file or directory",
 		"security.protocol=SSL\nssl.ca.location=" + secretFile(t, "s3cr3t", 0o600):                              "ssl.ca.location: the file has no certificate, want PEM",
-		"security.protocol=SSL\nssl.key.location=s3cr3t":                                                       "ssl.certificate.location and ssl.key.location: want both or none",
-		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=/s3cr3t":                    "ssl.key.location: no such file or directory",
+		"security.protocol=SSL\nssl.key.location=s3cr3t":                                                        "ssl.certificate.location and ssl.key.location: want both or none",
+		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=/s3cr3t":                     "ssl.key.location: no such file or directory",
 		"security.protocol=SSL\nssl.certificate.location=/s3cr3t\nssl.key.location=" + secretFile(t, "", 0o644): "ssl.key.location: everybody can read the file (mode 0644), and it holds a secret: chmod o-r",
-		"security.protocol=SSL\nssl.endpoint.identification.algorithm=s3cr3t":                                  "ssl.endpoint.identification.algorithm: want https or none",
+		"security.protocol=SSL\nssl.endpoint.identification.algorithm=s3cr3t":                                   "ssl.endpoint.identification.algorithm: want https or none",
 	} {
 		file := secretFile(t, text, 0o640)
 		check(t, run(t, "", []string{"relay", "replay", "--brokers", "127.0.0.1:1", "--kafka-config", file}), result{Code: 2, Stderr: "annals: relay replay: --kafka-config " + file + ": " + want + "\n"})

@@ -1,7 +1,9 @@
 package cli_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/annals-go/annals/cli"
 	"github.com/annals-go/annals/internal/registry"
+	"github.com/annals-go/annals/internal/testcert"
 )
 
 // secretive executes annals, and fails if it tells a secret.
@@ -192,6 +195,35 @@ func TestServerThatRepeatsThePassword(t *testing.T) {
 		}
 		if !slices.Contains(told(), password) {
 			t.Errorf("the server was told %q, want %s", told(), password)
+		}
+	}
+}
+
+// A registry behind TLS: --registry-ca says whom to trust, and what is wrong is told.
+func TestSchemaRegistryOverTLS(t *testing.T) {
+	t.Parallel()
+	ca, other := testcert.New(t, "ours"), testcert.New(t, "theirs")
+	s := httptest.NewUnstartedServer(registry.New(registry.Memory(), registry.WithBasicAuth("anna", "M4RK-pw")))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Server(t)}, MinVersion: tls.VersionTLS12}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	for _, c := range []struct {
+		ca, password string
+		want         string // empty: it works
+	}{
+		{ca.File(t), "M4RK-pw", ""},
+		{ca.File(t), "M4RK-wrong", "list subjects: what the format looks up is out of reach: the registry does not know who asks (401): check the user and password, or the token: "},
+		{other.File(t), "M4RK-pw", "x509: certificate signed by unknown authority"},
+		{"", "M4RK-pw", "x509: certificate signed by unknown authority"},
+	} {
+		args := []string{"schema", "ls", "--registry", s.URL}
+		if c.ca != "" {
+			args = append(args, "--registry-ca", c.ca)
+		}
+		got := secretive(t, []string{"M4RK"}, args, map[string]string{"SCHEMA_REGISTRY_USER": "anna", "SCHEMA_REGISTRY_PASSWORD": c.password})
+		if (got.Code == 0) != (c.want == "") || !strings.Contains(got.Stderr, c.want) {
+			t.Errorf("annals %s = %+v, want %q", strings.Join(args, " "), got, c.want)
 		}
 	}
 }
