@@ -170,7 +170,7 @@ func explain(ctx context.Context, err error) error {
 	case last != nil && over:
 		return &AccessError{last.Broker, errors.Join(err, last.Err), last.text}
 	case client != nil && (errors.As(err, &first) || certificateText(err) != ""): // of another connection than the last
-		if e := accessError(client, ended, err); e != nil {
+		if e := accessError(client, ended, err); e != nil { //nolint:contextcheck // that of the call may be over
 			return e
 		}
 	}

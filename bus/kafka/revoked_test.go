@@ -171,6 +171,16 @@ func workingOn(ctx context.Context, t *testing.T, db *memory.DB, s *store, log *
 // the client.
 func TestPasswordIsRevoked(t *testing.T) {
 	t.Parallel()
+	for kind, protocol := range map[string][]kgo.Opt{"consumer": nil, "classic": {kgo.Balancers(kgo.CooperativeStickyBalancer())}} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			passwordIsRevoked(t, protocol...)
+		})
+	}
+}
+
+func passwordIsRevoked(t *testing.T, protocol ...kgo.Opt) {
+	t.Helper()
 	d, at := behind(t, nil, kfake.EnableSASL(), kfake.SeedTopics(1, "shop.order"), kfake.Superuser("SCRAM-SHA-512", "root", "s3cr3t-root"), kfake.Superuser("SCRAM-SHA-256", "ada", "s3cr3t-ada"))
 	ctx := bounded(t)
 	root, err := kgo.NewClient(at, kgo.SASL(scram.Auth{User: "root", Pass: "s3cr3t-root"}.AsSha512Mechanism()))
@@ -189,8 +199,8 @@ func TestPasswordIsRevoked(t *testing.T) {
 		}
 	}
 	db, s, log, inner := memory.New(), newStore(), newJournal(), newJournal()
-	relay, end := workingOn(ctx, t, db, s, log, at, kgo.SASL(scram.Auth{User: "ada", Pass: "s3cr3t-ada"}.AsSha256Mechanism()),
-		kgo.WithLogger(kgo.BasicLogger(inner, kgo.LogLevelDebug, nil)))
+	relay, end := workingOn(ctx, t, db, s, log, append(protocol, at, kgo.SASL(scram.Auth{User: "ada", Pass: "s3cr3t-ada"}.AsSha256Mechanism()),
+		kgo.WithLogger(kgo.BasicLogger(inner, kgo.LogLevelDebug, nil)))...)
 	note(t, db, "o-1")
 	s.await(ctx, t, 1)
 
