@@ -143,10 +143,10 @@ func note(t *testing.T, db *memory.DB, id string) {
 
 // workingOn starts a relay and a consumer of its topic, and returns what ends them and tells
 // how they did.
-func workingOn(ctx context.Context, t *testing.T, db *memory.DB, s *store, log *journal, opts ...kgo.Opt) (relay *bus.Relay, end func()) {
+func workingOn(ctx context.Context, t *testing.T, db *memory.DB, to bus.Publisher, s *store, log *journal, opts ...kgo.Opt) (relay *bus.Relay, end func()) {
 	t.Helper()
 	retry := worker.Retry{Attempts: 2, Base: 5 * time.Millisecond, Cap: 50 * time.Millisecond, Budget: 1}
-	relay = bus.NewRelay(db, publisherOf(t, opts...), bus.WithDomain("shop"), bus.WithRetry(retry), bus.WithLogger(log.logger()))
+	relay = bus.NewRelay(db, to, bus.WithDomain("shop"), bus.WithRetry(retry), bus.WithLogger(log.logger()))
 	ctx, cancel := context.WithCancel(ctx)
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -199,8 +199,8 @@ func passwordIsRevoked(t *testing.T, protocol ...kgo.Opt) {
 		}
 	}
 	db, s, log, inner := memory.New(), newStore(), newJournal(), newJournal()
-	relay, end := workingOn(ctx, t, db, s, log, append(protocol, at, kgo.SASL(scram.Auth{User: "ada", Pass: "s3cr3t-ada"}.AsSha256Mechanism()),
-		kgo.WithLogger(kgo.BasicLogger(inner, kgo.LogLevelDebug, nil)))...)
+	opts := append(protocol, at, kgo.SASL(scram.Auth{User: "ada", Pass: "s3cr3t-ada"}.AsSha256Mechanism()), kgo.WithLogger(kgo.BasicLogger(inner, kgo.LogLevelDebug, nil)))
+	relay, end := workingOn(ctx, t, db, publisherOf(t, opts...), s, log, opts...)
 	note(t, db, "o-1")
 	s.await(ctx, t, 1)
 
@@ -241,18 +241,26 @@ func TestGlitchIsNoEnd(t *testing.T) {
 		cert *tls.Certificate
 		opts []kgo.Opt
 		with []kfake.Opt
+
+		ledger bool
 	}{
-		"plaintext": {},
-		"TLS":       {&cert, []kgo.Opt{kgo.DialTLSConfig(ca.Client())}, nil},
-		"SASL": {nil, []kgo.Opt{kgo.SASL(scram.Auth{User: "ada", Pass: "secret"}.AsSha256Mechanism())},
-			[]kfake.Opt{kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "ada", "secret")}},
+		"plaintext":   {},
+		"TLS":         {cert: &cert, opts: []kgo.Opt{kgo.DialTLSConfig(ca.Client())}},
+		"TLS, ledger": {cert: &cert, opts: []kgo.Opt{kgo.DialTLSConfig(ca.Client())}, ledger: true},
+		"SASL": {opts: []kgo.Opt{kgo.SASL(scram.Auth{User: "ada", Pass: "secret"}.AsSha256Mechanism())},
+			with: []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "ada", "secret")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d, at := behind(t, c.cert, append(c.with, kfake.SeedTopics(1, "shop.order"))...)
 			ctx := bounded(t)
 			db, s, log := memory.New(), newStore(), newJournal()
-			relay, end := workingOn(ctx, t, db, s, log, append(c.opts, at)...)
+			opts := append(c.opts, at)
+			to := bus.Publisher(publisherOf(t, opts...))
+			if c.ledger {
+				to = ledger(t, nil, opts...)
+			}
+			relay, end := workingOn(ctx, t, db, to, s, log, opts...)
 			for i := range 3 {
 				note(t, db, fmt.Sprint("o-", i))
 				s.await(ctx, t, i+1)
