@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,6 +36,10 @@ func (e *AccessError) Unwrap() error { return e.Err }
 // accessError returns what it means that a connection to a broker was not made; nil if that
 // is nothing that these settings decide, such as a broker that is down.
 func accessError(client *kgo.Client, broker string, err error) *AccessError {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" { // there was no connection
+		return nil
+	}
 	text := identityText(client, err)
 	if text == "" {
 		text = certificateText(err)
@@ -55,7 +60,7 @@ func identityText(client *kgo.Client, err error) string {
 		return ""
 	}
 	var first *kgo.ErrFirstReadEOF
-	switch who := identity(mechanisms[0]); {
+	switch who := identity(client.Context(), mechanisms[0]); {
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return fmt.Sprintf("refuses %s: %v: check the user, the password, and that the broker has both for this mechanism", who, err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
@@ -68,14 +73,19 @@ func identityText(client *kgo.Client, err error) string {
 	return ""
 }
 
+// nameTimeout bounds how long a mechanism, which may ask a vault, is waited for.
+const nameTimeout = 2 * time.Second
+
 // identity names a user, and how it authenticates. Only the two kinds of mechanism whose
 // first words have the name in the open are asked for them.
-func identity(m sasl.Mechanism) string {
+func identity(ctx context.Context, m sasl.Mechanism) string {
 	by := " by " + m.Name()
 	if m.Name() != "PLAIN" && !strings.HasPrefix(m.Name(), "SCRAM-") {
 		return "the account" + by
 	}
-	_, words, err := m.Authenticate(context.Background(), "")
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	_, words, err := m.Authenticate(ctx, "")
 	if err != nil {
 		return "the account" + by
 	}

@@ -2,12 +2,15 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"runtime/pprof"
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/annals-go/annals/bus"
 	"github.com/annals-go/annals/bus/kafka"
@@ -73,5 +76,42 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 			}
 		}
 		cancel()
+	}
+}
+
+// A call that was refused leaves nothing that runs, once its client is closed.
+func TestRefusedCallLeavesNoGoroutine(t *testing.T) {
+	t.Parallel()
+	at := secured(t, kfake.EnableSASL(), kfake.SeedTopics(1, "shop.order"), kfake.Superuser("SCRAM-SHA-256", "ada", "another"))
+	const label = "refused-call"
+	pprof.Do(bounded(t), pprof.Labels("call", label), func(ctx context.Context) {
+		opts := []kgo.Opt{at, kgo.SASL(scram.Auth{User: "ada", Pass: "wrong"}.AsSha256Mechanism())}
+		client, err := kafka.NewClient(opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		l, err := kafka.NewLedger("shop", opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		p := kafka.NewPublisher(client)
+		_, opened := l.Open(ctx, "main")
+		for call, err := range map[string]error{
+			"Publish": p.Publish(ctx, []bus.Message{{Topic: "shop.order", Value: []byte("x")}}),
+			"Newest":  p.Newest(ctx, "shop.order", func(int32, bus.Message) bool { return true }),
+			"Receive": kafka.NewConsumer("totals", []string{"shop.order"}, opts...).Receive(ctx, &nothing{}),
+			"Open":    opened,
+		} {
+			if !errors.As(err, new(*kafka.AccessError)) {
+				t.Errorf("%s = %v, want an AccessError", call, err)
+			}
+		}
+	})
+	for wait := bounded(t); len(goroutinesOf(t, label)) > 0; runtime.Gosched() {
+		if wait.Err() != nil {
+			t.Fatalf("left are\n%s", strings.Join(goroutinesOf(t, label), "\n\n"))
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -15,24 +16,34 @@ import (
 // gives up: of several brokers one may be wrong, and the client tries the next one.
 const refusals = 3
 
-// toldAgain is after how many more they are told of again: some minutes.
-const toldAgain = 100
+// toldAgain is how often they are told of at most.
+const toldAgain = time.Minute
 
 // reach is a hook that knows why a client, or several with the same options, is not let in.
 // The client by itself tries for ever, and says in the end that the time was up.
 type reach struct {
-	tell func(*AccessError) // may be nil; when nobody waits, at the third failure in a row and every hundredth
+	tell func(*AccessError) // may be nil; when nobody waits, from the third failure in a row on
 
 	mu      sync.Mutex
 	client  *kgo.Client // that was made last
 	ended   string      // the broker that ended a connection last
 	last    *AccessError
-	row     int                                     // failures without a success between them
-	waiting map[*context.Context]func(*AccessError) // who is to give up
+	row     int       // failures without a success between them
+	told    time.Time // zero: never
+	waiting map[*call]struct{}
+}
+
+// call is one that gives up when the brokers refuse the client. The fields are guarded by mu
+// of the reach.
+type call struct {
+	*reach
+	giveUp func(error)
+	row    int          // failures since it began, without a success between them
+	since  *AccessError // the last since it began, of a broker that has not let the client in meanwhile
 }
 
 func newReach(tell func(*AccessError)) *reach {
-	return &reach{tell: tell, waiting: map[*context.Context]func(*AccessError){}}
+	return &reach{tell: tell, waiting: map[*call]struct{}{}}
 }
 
 var (
@@ -67,31 +78,52 @@ func (r *reach) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.
 	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
+	if err == nil {
+		r.letIn(address(meta))
+		return
+	}
 	r.mu.Lock()
 	client := r.client
-	if err == nil {
-		r.last, r.row = nil, 0
-	}
 	r.mu.Unlock()
-	if err == nil || client == nil {
+	if client == nil {
 		return
 	}
 	failure := accessError(client, address(meta), err) // may ask the user's code for a name
-	if failure == nil {
-		return
+	if failure != nil && r.refused(failure) {
+		r.tell(failure)
 	}
+}
+
+func (r *reach) letIn(broker string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.row = nil, 0
+	for c := range r.waiting {
+		c.row = 0
+		if c.since != nil && c.since.Broker == broker {
+			c.since = nil
+		}
+	}
+}
+
+// refused has the calls give up that were refused often enough, and reports whether it is to
+// be told.
+func (r *reach) refused(failure *AccessError) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last, r.ended = failure, failure.Broker
 	r.row++
-	if r.tell != nil && len(r.waiting) == 0 && r.row%toldAgain == refusals {
-		r.tell(failure)
-	}
-	if r.row >= refusals {
-		for _, giveUp := range r.waiting {
-			giveUp(failure)
+	for c := range r.waiting {
+		c.since = failure
+		if c.row++; c.row >= refusals {
+			c.giveUp(failure)
 		}
 	}
+	if r.tell == nil || len(r.waiting) > 0 || r.row < refusals || !r.told.IsZero() && time.Since(r.told) < toldAgain {
+		return false
+	}
+	r.told = time.Now()
+	return true
 }
 
 // watch returns a context that ends, with an *AccessError as its cause, when the brokers
@@ -100,16 +132,16 @@ func (r *reach) watch(ctx context.Context) (context.Context, func()) {
 	if r == nil {
 		return ctx, func() {}
 	}
-	watched, cancel := context.WithCancelCause(context.WithValue(ctx, reachKey{}, r))
+	c := &call{reach: r}
+	ctx, c.giveUp = context.WithCancelCause(context.WithValue(ctx, reachKey{}, c))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.row = 0 // it is worth a try
-	r.waiting[&watched] = func(e *AccessError) { cancel(e) }
-	return watched, func() {
+	r.waiting[c] = struct{}{}
+	return ctx, func() {
 		r.mu.Lock()
-		delete(r.waiting, &watched)
+		delete(r.waiting, c)
 		r.mu.Unlock()
-		cancel(nil)
+		c.giveUp(nil)
 	}
 }
 
@@ -118,13 +150,13 @@ type reachKey struct{}
 // explain returns, for the error of a call to the client under a context of watch, why the
 // brokers are not reached, if that is known; else the error.
 func explain(ctx context.Context, err error) error {
-	r, _ := ctx.Value(reachKey{}).(*reach)
-	if r == nil || err == nil || errors.As(err, new(*AccessError)) {
+	c, _ := ctx.Value(reachKey{}).(*call)
+	if c == nil || err == nil || errors.As(err, new(*AccessError)) {
 		return err
 	}
-	r.mu.Lock()
-	last, ended, client := r.last, r.ended, r.client
-	r.mu.Unlock()
+	c.mu.Lock()
+	last, ended, client := cmp.Or(c.since, c.last), c.ended, c.client
+	c.mu.Unlock()
 	var (
 		refused *AccessError
 		first   *kgo.ErrFirstReadEOF
@@ -138,7 +170,7 @@ func explain(ctx context.Context, err error) error {
 	case last != nil && over:
 		return &AccessError{last.Broker, errors.Join(err, last.Err), last.text}
 	case client != nil && (errors.As(err, &first) || certificateText(err) != ""): // of another connection than the last
-		if e := accessError(client, ended, err); e != nil { //nolint:contextcheck // it asks a mechanism for a name, with no I/O
+		if e := accessError(client, ended, err); e != nil { //nolint:contextcheck // that of the call may be over
 			return e
 		}
 	}

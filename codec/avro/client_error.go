@@ -76,6 +76,8 @@ func fail(ctx context.Context, doing string, err error, missing error) error {
 		return fmt.Errorf("%s: %w (%d: %s)", doing, missing, re.ErrorCode, said)
 	case re.ErrorCode == codeNotPermitted:
 		return fmt.Errorf("%s: %w: the registry does not permit it at the moment (42205): check its mode: %s", doing, codec.ErrUnavailable, said)
+	case re.ErrorCode == 0 && re.StatusCode == http.StatusBadRequest: // of a proxy, or of a port for TLS: it would refuse anything
+		return fmt.Errorf("%s: %w: what answers is no registry (400): check whether its URL is to begin with https, and whether it wants a certificate: %s", doing, codec.ErrUnavailable, said)
 	case re.ErrorCode >= codeSubjectNotFound && re.ErrorCode <= codeVersionUndeleted,
 		re.StatusCode == http.StatusBadRequest, re.StatusCode == http.StatusRequestEntityTooLarge, re.StatusCode == http.StatusUnprocessableEntity:
 		return fmt.Errorf("%s: the registry refuses it (%d): %s", doing, max(re.ErrorCode, re.StatusCode), said)

@@ -125,6 +125,8 @@ func TestClientErrors(t *testing.T) {
 		{404, "<html>nothing here</html>", true, "register schema of subject s: what the format looks up is out of reach: there is no registry at this URL (404): check its path, that of Apicurio ends in /apis/ccompat/v7: <html>nothing here</html>"},
 		{422, `{"error_code":42201,"message":"Invalid schema"}`, false, "register schema of subject s: the registry refuses it (42201): Invalid schema"},
 		{422, `{"error_code":42205,"message":"read-only"}`, true, "register schema of subject s: what the format looks up is out of reach: the registry does not permit it at the moment (42205): check its mode: read-only"},
+		{400, `{"error_code":400,"message":"bad"}`, false, "register schema of subject s: the registry refuses it (400): bad"},
+		{400, "No required SSL certificate was sent", true, "register schema of subject s: what the format looks up is out of reach: what answers is no registry (400): check whether its URL is to begin with https, and whether it wants a certificate: No required SSL certificate was sent"},
 		{413, ``, false, "register schema of subject s: the registry refuses it (413): no response"},
 		{429, `{"error_code":42900,"message":"slow down"}`, true, "register schema of subject s: what the format looks up is out of reach: the registry answered 429: slow down"},
 		{500, `{"error_code":50001,"message":"store"}`, true, "register schema of subject s: what the format looks up is out of reach: the registry answered 500: store"},
