@@ -97,7 +97,9 @@ public class Foreign {
         line.put("whole", decoder.isEnd());
         line.set("value", JSON.readTree(value.toString()));
         line.set("headers", JSON.valueToTree(headers));
-        System.out.println(JSON.writeValueAsString(line));
+        // The platform's encoding, which println takes, may not have every letter.
+        System.out.write((JSON.writeValueAsString(line) + "\n").getBytes(StandardCharsets.UTF_8));
+        System.out.flush();
     }
 
     static void write(String[] args) throws Exception {
