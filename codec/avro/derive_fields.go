@@ -114,7 +114,8 @@ func readTag(sf reflect.StructField, tag string, index []int) (f goField, flat b
 		switch {
 		case opt == "inline":
 			flat = true
-		case opt == "omitzero": // says how to encode, which the library does
+		case opt == "omitzero": // the library would write the default of the schema in place of zero
+			return f, false, errors.New("omitzero would store the default in place of zero: leave it out")
 		case key == "alias" && value != "":
 			f.aliases = append(f.aliases, list(value)...)
 		case key == "type-alias" && value != "":

@@ -46,7 +46,6 @@ type (
 		In   Inlined   `avro:",inline"`
 		IP   netip.Addr
 		Not  chan int `avro:"-"`
-		O    string   `avro:",omitzero"`
 	}
 	Inlined struct{ Deep string }
 	Times   struct {
@@ -117,6 +116,9 @@ func TestDeriveRefuses(t *testing.T) {
 		`are both "x": rename one by its avro tag`: struct {
 			F int `avro:"x"`
 			G int `avro:"x"`
+		}{},
+		`field F: tag ",omitzero,default=7": omitzero would store the default in place of zero: leave it out`: struct {
+			F int `avro:",omitzero,default=7"`
 		}{},
 		"field F: default 300 does not fit int8": struct {
 			F int8 `avro:",default=300"`

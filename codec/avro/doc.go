@@ -14,7 +14,7 @@
 //
 // A schema is derived from the Go type of an event, or is that of a file (WithSchemas).
 // Fields are named by the avro tag, or as in Go; the options of the tag are default=
-// (last), alias=, type-alias=, omitzero, inline, uuid, decimal(precision,scale), date,
+// (last), alias=, type-alias=, inline, uuid, decimal(precision,scale), date,
 // time-millis, time-micros and timestamp-millis, -micros and -nanos; "-" leaves a field
 // out. A pointer is a union with null, with null for its default. time.Time is
 // timestamp-micros: what is finer, and the time zone, is not kept. time.Duration is a long
