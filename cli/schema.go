@@ -22,8 +22,9 @@ type Codec interface {
 	// Covers reports whether events of this name belong to the codec, Values decodes one.
 	Covers(name string) bool
 	Values(r event.Recorded) ([]any, error)
-	Format() codec.Format
+	Formats() []codec.Format
 	ContentType() string
+	Reads(contentType string) bool
 }
 
 // WithCodecs gives the commands of schema the codecs of the program, so a service gives

@@ -344,7 +344,7 @@ func (r *checkRun) isAvro(name string) bool {
 	if c == nil {
 		return false
 	}
-	_, ok := c.Format().(*avro.Format)
+	_, ok := c.Formats()[0].(*avro.Format)
 	return ok
 }
 

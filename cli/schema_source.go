@@ -38,13 +38,15 @@ func (a *app) declared() []wanted {
 	var all []wanted
 	seen := map[*avro.Format]bool{}
 	for _, c := range a.codecs {
-		f, ok := c.Format().(*avro.Format)
-		if !ok || seen[f] {
-			continue
-		}
-		seen[f] = true
-		for _, d := range f.Declared() {
-			all = append(all, wanted{d.Subject, d.Name, d.Version, d.Schema})
+		for _, format := range c.Formats() {
+			f, ok := format.(*avro.Format)
+			if !ok || seen[f] {
+				continue
+			}
+			seen[f] = true
+			for _, d := range f.Declared() {
+				all = append(all, wanted{d.Subject, d.Name, d.Version, d.Schema})
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b wanted) int {

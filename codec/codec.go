@@ -256,8 +256,11 @@ func (c *Codec[E]) Shape(name string, schema int) reflect.Type {
 	return t
 }
 
-// Format returns the format that the codec was made with: the one that it writes.
-func (c *Codec[E]) Format() Format { return c.format }
+// Formats returns the format that the codec writes, and behind it those of AlsoReading.
+func (c *Codec[E]) Formats() []Format { return append([]Format{c.format}, c.older...) }
+
+// Reads reports whether payloads of this content type are decoded.
+func (c *Codec[E]) Reads(contentType string) bool { return c.reader(contentType) != nil }
 
 // Values returns the events that Decode returns, and its error, for tools that are given
 // codecs of any family.

@@ -233,7 +233,7 @@ func TestFormatsAreToldTheShapes(t *testing.T) {
 		t.Errorf("declared %q, want %q", o.declared, want)
 	}
 	got, err := c.Values(stored("basket.placed", 1, ""))
-	if err != nil || len(got) != 1 || got[0] != (Placed{}) || c.Format() != codec.Format(o) {
+	if err != nil || len(got) != 1 || got[0] != (Placed{}) || c.Formats()[0] != codec.Format(o) {
 		t.Errorf("Values = %v, %v, want the name of today to be asked for, of the format", got, err)
 	}
 	if c.Writes("order.placed") != 2 || c.Writes("order.shipped") != 1 || c.Writes("basket.placed") != 0 || c.Writes("order.never") != 0 {

@@ -55,8 +55,11 @@ func TestAlsoReading(t *testing.T) {
 	if err != nil || raw.ContentType != "application/reversed" || string(raw.Payload) != `}7:"stneC"{` {
 		t.Errorf("Encode = %+v, %v: want the new format", raw, err)
 	}
-	if after.Format() != codec.Format(format) || after.ContentType() != "application/reversed" {
-		t.Errorf("Format = %T, want the one that is written", after.Format())
+	if got := after.Formats(); len(got) != 2 || got[0] != codec.Format(format) || got[1] != codec.JSONFormat() || after.ContentType() != "application/reversed" {
+		t.Errorf("Formats = %v, want the one that is written, and JSON", got)
+	}
+	if !after.Reads("application/reversed") || !after.Reads("application/json") || before.Reads("application/reversed") {
+		t.Error("Reads does not say what Decode takes")
 	}
 	for _, r := range []event.Recorded{stored("order.placed", 2, `{"Cents":700}`), stored("order.placed", 1, `{"Euros":7}`)} {
 		if got, err := after.Decode(r); err != nil || len(got) != 1 || got[0].Data != Event(Placed{Cents: 700}) {

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -31,7 +32,12 @@ type Codec interface {
 	Shapes(yield func(name string, schema int) bool)
 	Values(r event.Recorded) ([]any, error)
 	ContentType() string
+	Reads(contentType string) bool
 }
+
+// contentTypeJSON is what files that end in .json are, for codecs that read it. All others
+// are what the codec writes.
+const contentTypeJSON = "application/json"
 
 // Rule is what a finding is about.
 type Rule string
@@ -141,7 +147,11 @@ func (f *Finding) look(fsys fs.FS, codecs []Codec) error {
 func (f *Finding) values(codecs []Codec, payload []byte) ([]any, error) {
 	for _, c := range codecs {
 		if c.Covers(f.Name) {
-			values, err := c.Values(event.Recorded{Raw: event.Raw{Name: f.Name, Schema: f.Schema, ContentType: c.ContentType(), Payload: payload}})
+			contentType := c.ContentType()
+			if path.Ext(f.File) == ".json" && c.Reads(contentTypeJSON) {
+				contentType = contentTypeJSON
+			}
+			values, err := c.Values(event.Recorded{Raw: event.Raw{Name: f.Name, Schema: f.Schema, ContentType: contentType, Payload: payload}})
 			if inner := errors.Unwrap(err); inner != nil {
 				err = inner // without its place in a log, which it has none in
 			}
