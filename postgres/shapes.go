@@ -72,7 +72,7 @@ type StoredShape struct {
 // Last; a shape with few events that lie close to each other in a long log may have
 // fewer.
 //
-// It reads every event but its payload, about a million a second, in statements of
+// It reads every event but its payload, in statements of
 // 100,000 events, each of which ends within the call timeout. Appends go on
 // meanwhile; what is appended after it began is not listed. It needs the rights of
 // RoleRead.
