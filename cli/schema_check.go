@@ -239,7 +239,7 @@ func (r *checkRun) registered(ctx context.Context, client *avro.Client, all []wa
 	rest, err := r.incompatible(verdicts)
 	news := 0
 	for _, v := range rest {
-		if v.State != stateRegistered {
+		if !v.settled() {
 			news++
 		}
 	}
@@ -285,7 +285,7 @@ func (r *checkRun) directory(ctx context.Context, client *avro.Client) error {
 	}
 	written := map[string]bool{}
 	for _, v := range rest {
-		if v.State == stateRegistered || written[v.Subject+"\x00"+v.Schema.Text] {
+		if v.settled() || written[v.Subject+"\x00"+v.Schema.Text] {
 			continue
 		}
 		if r.write {

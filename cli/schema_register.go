@@ -168,7 +168,7 @@ func (r *register) run(ctx context.Context, dryRun bool) error {
 			row.Schema = v.wanted.Version
 		}
 		switch {
-		case v.State == stateRegistered:
+		case v.settled():
 			row.Result = resultThere
 			there++
 		case v.Broken != nil:

@@ -23,6 +23,9 @@ type wanted struct {
 	Event   string // empty if it is that of a file
 	Version int    // schema version of the event, or version of the subject in a file
 	Schema  avro.Schema
+	// reads says whether the program reads what another schema has written. It is nil but
+	// for old shapes, which nothing is written with any more.
+	reads func(avro.Schema) error
 }
 
 // what names it for people.
@@ -45,7 +48,11 @@ func (a *app) declared() []wanted {
 			}
 			seen[f] = true
 			for _, d := range f.Declared() {
-				all = append(all, wanted{d.Subject, d.Name, d.Version, d.Schema})
+				w := wanted{Subject: d.Subject, Event: d.Name, Version: d.Version, Schema: d.Schema}
+				if !a.writes(d.Name, d.Version) {
+					w.reads = func(s avro.Schema) error { return f.Resolves(d.Name, d.Version, s) }
+				}
+				all = append(all, w)
 			}
 		}
 	}
@@ -53,6 +60,11 @@ func (a *app) declared() []wanted {
 		return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Event, b.Event), cmp.Compare(a.Version, b.Version))
 	})
 	return all
+}
+
+// writes reports whether a codec writes the event so today.
+func (a *app) writes(name string, version int) bool {
+	return slices.ContainsFunc(a.codecs, func(c Codec) bool { return c.Writes(name) == version })
 }
 
 // history is what has been registered, or committed.

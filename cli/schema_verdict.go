@@ -17,6 +17,7 @@ const (
 	stateMissing      state = "not registered" // the subject is not there
 	stateDiffers      state = "differs"        // the subject may have it as its next version
 	stateIncompatible state = "incompatible"
+	stateRead         state = "read" // an old shape that is written otherwise than in the code, and read all the same
 )
 
 // verdict is a schema beside the history of its subject.
@@ -45,6 +46,24 @@ func judge(ctx context.Context, h history, all []wanted) ([]verdict, error) {
 		out, all = append(out, some...), all[n:]
 	}
 	return out, nil
+}
+
+// settled reports whether nothing is to be added for the schema.
+func (v verdict) settled() bool { return v.State == stateRegistered || v.State == stateRead }
+
+// readsAll returns nil if an old shape is read from every version that there is, and what
+// is wrong with the newest other one, as avro.Check does.
+func (w wanted) readsAll(versions []avro.Registered, mode avro.Mode) error {
+	for i, v := range slices.Backward(versions) {
+		err := w.reads(v.Schema)
+		if broken := new(avro.IncompatibleError); errors.As(err, &broken) {
+			broken.Version, broken.Mode = i+1, mode
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func judgeSubject(ctx context.Context, h history, all []wanted) ([]verdict, error) {
@@ -85,6 +104,13 @@ func judgeSubject(ctx context.Context, h history, all []wanted) ([]verdict, erro
 			continue
 		}
 		err = avro.Check(mode, w.Schema, earlier...)
+		if err != nil && w.reads != nil && len(versions) > 0 {
+			if err = w.readsAll(versions, mode); err == nil {
+				v.State, v.Version, v.ID = stateRead, v.Newest, versions[len(versions)-1].ID
+				out = append(out, v)
+				continue
+			}
+		}
 		switch {
 		case errors.As(err, &v.Broken):
 			v.State, v.Broken.Subject = stateIncompatible, subject

@@ -284,9 +284,9 @@ func (f *Format) reader(ctx context.Context, key readerKey) (*reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		resolved, err := resolve(writer, key.shape.parsed)
+		resolved, err := key.shape.reads(writer)
 		if err != nil {
-			return nil, explain(err, key.shape.parsed, "this program does not read what it has written")
+			return nil, err
 		}
 		root, err := compile(writer)
 		return &reader{root, resolved}, err
@@ -295,6 +295,32 @@ func (f *Format) reader(ctx context.Context, key readerKey) (*reader, error) {
 		return nil, fmt.Errorf("schema id %d: %w", key.id, late(err))
 	}
 	return r, nil
+}
+
+// Resolves returns nil if the format reads events of the name and schema version that were
+// written with another schema, and an *IncompatibleError that names the field otherwise. It
+// differs from Check in that types are not known by their names, but by their places: so an
+// old shape may be frozen under other Go names. It asks no registry.
+func (f *Format) Resolves(name string, version int, writer Schema) error {
+	s, err := f.shape(name, version)
+	if err != nil {
+		return err
+	}
+	parsed, err := parseBounded(writer, f.limits)
+	if err != nil {
+		return err
+	}
+	_, err = s.reads(parsed)
+	return err
+}
+
+// reads returns what decodes into the shape what the writer has written.
+func (s *shape) reads(writer *avrolib.Schema) (*avrolib.Schema, error) {
+	resolved, err := resolve(writer, s.parsed)
+	if err != nil {
+		return nil, explain(err, s.parsed, "this program does not read what it has written")
+	}
+	return resolved, nil
 }
 
 // late says of an error of a context that the registry did not answer in time.
