@@ -35,7 +35,7 @@ demo: ## run the main job: import an order file, end to end, verified (ORDERS=fi
 
 .PHONY: test
 test: ## run every test but those of make fault and make test-kafka (GOTESTFLAGS=-race for the race detector)
-	$(GO) test -skip '^TestFault|^TestApache' $(GOTESTFLAGS) ./...
+	$(GO) test -skip '^TestFault|^TestApache|^TestApicurio' $(GOTESTFLAGS) ./...
 	$(GO) -C internal/avrointerop test $(GOTESTFLAGS) ./...
 
 # Versions of Apache Kafka that make test-kafka runs with, one after the other.
@@ -43,13 +43,18 @@ KAFKA_VERSIONS ?= 4.4.0 3.9.2
 # Packages that have tests for it. One at a time: each starts brokers.
 KAFKA_PACKAGES = $$(git grep -l -E '^func TestApache' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 
+# Packages that have tests for a schema registry that is not ours, once, whatever the brokers.
+APICURIO_PACKAGES = $$(git grep -l -E '^func TestApicurio' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
 # Where mvn and Java 17 are on PATH, brokers are started from Maven Central's jars,
 # fetched once. Brokers in KAFKA_BROKERS must have no topics: the tests delete all. They
 # are left alone by tests of faults, TestApacheOwn..., which need brokers of their own.
 .PHONY: test-kafka
-test-kafka: ## run the tests that need Apache Kafka (KAFKA_VERSIONS='4.4.0 3.9.2', or KAFKA_BROKERS=host:port,... without topics)
+test-kafka: ## run the tests that need Apache Kafka, and once those on Apicurio Registry (KAFKA_VERSIONS='4.4.0 3.9.2'; or KAFKA_BROKERS=host:port,... without topics, and then without Apicurio)
 	@run() { $(GO) test -count=1 -p 1 -run '^TestApache' "$$@" -timeout 30m $(GOTESTFLAGS) $(KAFKA_PACKAGES); }; \
 	if [ -n "$$KAFKA_BROKERS" ]; then echo "Apache Kafka at $$KAFKA_BROKERS:"; run -skip '^TestApacheOwn'; exit; fi; \
+	echo "Apicurio Registry:"; \
+	$(GO) test -count=1 -p 1 -run '^TestApicurio' -timeout 15m $(GOTESTFLAGS) $(APICURIO_PACKAGES) || exit 1; \
 	for version in $(KAFKA_VERSIONS); do \
 		echo "Apache Kafka $$version:"; \
 		ANNALS_KAFKA_VERSION=$$version run || exit 1; \

@@ -92,7 +92,7 @@ func (c *Client) Register(ctx context.Context, subject string, s Schema) (int, e
 	}
 	id, err := c.sr.RegisterSchema(ctx, subject, sent, -1, -1)
 	if statusCode(err) == statusConflict {
-		return 0, c.incompatible(ctx, subject, err)
+		return 0, c.incompatible(ctx, subject, s, err)
 	}
 	if err != nil {
 		return 0, fail(ctx, doing, err, nil)
@@ -173,7 +173,8 @@ func (c *Client) Mode(ctx context.Context, subject string) (Mode, error) {
 	return m, nil
 }
 
-// SetMode sets the compatibility of a subject.
+// SetMode sets the compatibility of a subject, and returns an error if the registry says
+// yes and does otherwise. For Apicurio, None of a subject is that of the registry: set that.
 func (c *Client) SetMode(ctx context.Context, subject string, m Mode) error {
 	doing := fmt.Sprintf("set compatibility of subject %s to %v", subject, m)
 	var level sr.CompatibilityLevel
@@ -182,6 +183,13 @@ func (c *Client) SetMode(ctx context.Context, subject string, m Mode) error {
 	}
 	if got := c.sr.SetCompatibility(ctx, sr.SetCompatibility{Level: level}, subject)[0]; got.Err != nil {
 		return fail(ctx, doing, got.Err, nil)
+	}
+	now, err := c.Mode(ctx, subject)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if now != m {
+		return fmt.Errorf("%s: the registry has not done it: it is %v: set the compatibility of the registry", doing, now)
 	}
 	return nil
 }

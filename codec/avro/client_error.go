@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -94,43 +92,4 @@ func message(re *sr.ResponseError) string {
 		text = string(re.Raw)
 	}
 	return short(strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "))
-}
-
-// What the registry of Confluent says of an incompatible schema: a list of what is wrong,
-// each with errorType, description and additionalInfo, then the version, the text of the old
-// schema and the settings.
-var (
-	saidWrong   = regexp.MustCompile(`(?s)errorType:\s*'([^']*)',\s*description:\s*'(.*?)',\s*additionalInfo:\s*'(.*?)'\s*\}`)
-	saidVersion = regexp.MustCompile(`oldSchemaVersion:\s*(\d+)`)
-	saidMode    = regexp.MustCompile(`compatibility:\s*'([A-Z_]+)'`)
-)
-
-// incompatible returns what an answer of 409 says.
-func (c *Client) incompatible(ctx context.Context, subject string, err error) *IncompatibleError {
-	re := answer(err)
-	e := &IncompatibleError{Subject: subject, Rule: message(re)}
-	text := re.Message
-	if m := saidWrong.FindStringSubmatch(text); m != nil {
-		switch m[1] {
-		case "INCOMPATIBLE": // that of internal/registry, which says it in the words of Check
-			e.Rule, e.Field = short(m[2]), short(m[3])
-		case "READER_FIELD_MISSING_DEFAULT_VALUE":
-			e.Rule, e.Field = short(m[1]+": "+m[2]), short(m[3])
-		default:
-			e.Rule = short(m[1] + ": " + m[2])
-		}
-	}
-	if m := saidVersion.FindStringSubmatch(text); m != nil {
-		e.Version, _ = strconv.Atoi(m[1]) // 0, not known, if it is too large
-	}
-	if m := saidMode.FindAllStringSubmatch(text, -1); m != nil {
-		if mode, err := ParseMode(m[len(m)-1][1]); err == nil {
-			e.Mode = mode
-			return e
-		}
-	}
-	if mode, err := c.Mode(ctx, subject); err == nil {
-		e.Mode = mode
-	}
-	return e
 }

@@ -134,6 +134,7 @@ func TestClientErrors(t *testing.T) {
 		{200, `{"id":0}`, true, "register schema of subject s: what the format looks up is out of reach: the answer has the id 0: is the URL that of a schema registry"},
 		{200, `{"id":"x"}`, true, "register schema of subject s: what the format looks up is out of reach: unable to decode ok response body from POST"},
 		{409, `{"error_code":409,"message":"Schema being registered is incompatible with an earlier schema for subject \"s\", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'by' at path '/fields/1' in the new schema has no default value and is missing in the old schema', additionalInfo:'by'}, {oldSchemaVersion: 4}, {oldSchema: '{\"type\":\"int\"}'}, {validateFields: 'false', compatibility: 'FULL'}]"}`, false, "subject s: schema is not compatible with version 4 (FULL): field by: READER_FIELD_MISSING_DEFAULT_VALUE: The field 'by' at path '/fields/1' in the new schema has no default value and is missing in the old schema"},
+		{409, `{"error_code":409,"message":"io.apicurio.registry.rules.RuleViolationException: Incompatible artifact: s [AVRO], num of incompatible diffs: {2}, list of diff types: [by at /fields/1, by at /fields/1]"}`, false, "subject s: schema is not compatible (BACKWARD_TRANSITIVE): field by: the reader has no default for this field, which the writer lacks, at /fields/1"},
 		{409, `{"error_code":409,"message":"Schema being registered is incompatible"}`, false, "subject s: schema is not compatible (BACKWARD_TRANSITIVE): Schema being registered is incompatible"},
 	} {
 		_, err := newClient(t, sr.URLs(answering(t, tt.status, tt.body))).Register(t.Context(), "s", cents)
@@ -163,6 +164,19 @@ func TestClientMissing(t *testing.T) {
 	c := newClient(t, sr.URLs(answering(t, 200, `{"schema":"{}","schemaType":"JSON"}`)))
 	if _, err := c.Schema(t.Context(), 3); err == nil || err.Error() != "read schema 3: schema is not Avro: schema is JSON, not AVRO" {
 		t.Errorf("schema of another type: %v", err)
+	}
+}
+
+// A registry that says yes to a mode and keeps another one is not believed.
+func TestSetModeLooks(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, sr.URLs(answering(t, 200, `{"compatibility":"FULL","compatibilityLevel":"FULL"}`)))
+	if err := c.SetMode(t.Context(), "s", avro.Full); err != nil {
+		t.Error(err)
+	}
+	want := "set compatibility of subject s to NONE: the registry has not done it: it is FULL: set the compatibility of the registry"
+	if err := c.SetMode(t.Context(), "s", avro.None); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

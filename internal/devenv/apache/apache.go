@@ -80,6 +80,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		}
 		return &Cluster{Seeds: seeds, Inner: seeds, External: true}, nil
 	}
+	cfg.env.instead = "; or set KAFKA_BROKERS"
 	cfg.Version = cmp.Or(cfg.Version, cfg.env.getenv("ANNALS_KAFKA_VERSION"), Newest)
 	cfg.Brokers = max(cfg.Brokers, 1)
 	cfg.Protocol = cmp.Or(cfg.Protocol, plaintext)
@@ -142,6 +143,8 @@ type env struct {
 	getenv func(string) string
 	cache  string   // where jars are kept; empty means the user's cache directory
 	bases  []string // where a cluster's directory may be made, best first
+
+	instead string // what to do instead of an installation, behind a remedy
 }
 
 func (e env) orDefault() env {

@@ -39,17 +39,17 @@ func without(t *testing.T, programs ...string) env {
 
 func TestWhatTheMachineLacks(t *testing.T) {
 	t.Parallel()
-	const java, maven = installJava, installMaven
+	const java, maven, central = installJava + "; or set KAFKA_BROKERS", installMaven + "; or set KAFKA_BROKERS", needCentral + "; or set KAFKA_BROKERS"
 	for name, c := range map[string]struct {
 		programs []string
 		want     string // DIR is PATH
 	}{
 		"no java":       {nil, "start kafka 4.4.0: no java on PATH: " + java},
-		"old java":      {[]string{"java", "echo 'java version \"1.8.0_292\"' >&2\n"}, "start kafka 4.4.0: DIR/java is Java 8, and Kafka needs 17: " + java},
+		"old java":      {[]string{"java", "echo 'java version \"1.8.0_292\"' >&2\n"}, "start kafka 4.4.0: DIR/java is Java 8, and it takes 17: " + java},
 		"broken java":   {[]string{"java", "echo no library >&2; exit 127\n"}, "start kafka 4.4.0: run DIR/java -version: exit status 127: no library: " + java},
 		"something":     {[]string{"java", "echo tea\n"}, `start kafka 4.4.0: run DIR/java -version: "tea" names no version: ` + java},
 		"no maven":      {[]string{"java", java17}, "start kafka 4.4.0: fetch org.apache.kafka:kafka_2.13:4.4.0: no mvn on PATH: " + maven},
-		"no network":    {[]string{"java", java17, "mvn", "echo '[ERROR] Unknown host repo.maven.apache.org'; echo '[ERROR] more'; exit 1\n"}, "start kafka 4.4.0: fetch org.apache.kafka:kafka_2.13:4.4.0: run mvn: exit status 1: Unknown host repo.maven.apache.org: " + needCentral},
+		"no network":    {[]string{"java", java17, "mvn", "echo '[ERROR] Unknown host repo.maven.apache.org'; echo '[ERROR] more'; exit 1\n"}, "start kafka 4.4.0: fetch org.apache.kafka:kafka_2.13:4.4.0: run mvn: exit status 1: Unknown host repo.maven.apache.org: " + central},
 		"maven is mute": {[]string{"java", java17, "mvn", "exit 0\n"}, "start kafka 4.4.0: fetch org.apache.kafka:kafka_2.13:4.4.0: run mvn: it copied no jar"},
 	} {
 		t.Run(name, func(t *testing.T) {

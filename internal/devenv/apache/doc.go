@@ -16,6 +16,9 @@
 // time, and are kept in the user's cache directory, in annals; from then on no network is needed. ANNALS_KAFKA_VERSION
 // names another version than the one in the code. [Jars] and [Java] are for tests that run other Java programs.
 //
+// [StartApicurio] starts a schema registry that is not ours in the same way, with the same promises: Apicurio Registry, in
+// memory. It has what codec/avro is tested with.
+//
 // # Promises
 //
 // The brokers die with the process that started them, and their directory is removed: after Close, a return from main,
@@ -35,5 +38,6 @@
 // # Testing
 //
 // A start takes about 4 s on a quiet machine, and 350 MB for each broker: share one among the tests of a package, with topics and groups
-// of their own. Such tests are named TestApache, which is what make test-kafka runs.
+// of their own. Such tests are named TestApache, which is what make test-kafka runs. The registry takes 10 to 20 s and
+// 350 MB; its tests are named TestApicurio, and make test-kafka runs them once.
 package apache

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,14 +30,33 @@ func (e env) jars(ctx context.Context, name string, coordinates ...string) (stri
 	if err != nil {
 		return "", err
 	}
+	dir, err := e.fetched(ctx, name, text, coordinates[0], text, "dependency:copy-dependencies", "-DincludeScope=runtime")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "*"), nil
+}
+
+// unpacked returns a directory with what an archive group:artifact:version:type:classifier holds. It needs no more than
+// the archive: the project that it was built with may not be published.
+func (e env) unpacked(ctx context.Context, name, archive string) (string, error) {
+	text, err := pom(nil)
+	if err != nil {
+		return "", err
+	}
+	return e.fetched(ctx, name, archive, archive, text, "dependency:unpack", "-Dartifact="+archive)
+}
+
+// fetched returns the directory that Maven has filled for a key. The arguments are those that fill lib.
+func (e env) fetched(ctx context.Context, name, key, what, pom string, args ...string) (string, error) {
 	cache, err := e.cacheDir()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256([]byte(key))
 	final := filepath.Join(cache, name+"-"+hex.EncodeToString(sum[:4]))
 	if exists(final) {
-		return filepath.Join(final, "*"), nil
+		return final, nil
 	}
 	unlock, err := lock(ctx, filepath.Join(cache, name+".lock"))
 	if err != nil {
@@ -44,12 +64,12 @@ func (e env) jars(ctx context.Context, name string, coordinates ...string) (stri
 	}
 	defer unlock()
 	if exists(final) {
-		return filepath.Join(final, "*"), nil
+		return final, nil
 	}
-	if err := e.fetch(ctx, text, final); err != nil {
-		return "", fmt.Errorf("fetch %s: %w", coordinates[0], err)
+	if err := e.fetch(ctx, pom, final, args); err != nil {
+		return "", fmt.Errorf("fetch %s: %w", what, err)
 	}
-	return filepath.Join(final, "*"), nil
+	return final, nil
 }
 
 // pom is a project that depends on the coordinates.
@@ -119,16 +139,16 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 }
 
 const (
-	installMaven = "install Maven (Debian: apt-get install maven), or set KAFKA_BROKERS"
-	needCentral  = "the first time Maven Central must be reachable, or a mirror in ~/.m2/settings.xml; or set KAFKA_BROKERS"
+	installMaven = "install Maven (Debian: apt-get install maven)"
+	needCentral  = "the first time Maven Central must be reachable, or a mirror in ~/.m2/settings.xml"
 )
 
-// fetch lets Maven copy the jars of a project to final, which is there only when it is complete. The caller holds the
+// fetch lets Maven put files into final, which is there only when it is complete. The caller holds the
 // lock.
-func (e env) fetch(ctx context.Context, pom, final string) error {
+func (e env) fetch(ctx context.Context, pom, final string, args []string) error {
 	mvn := e.find("mvn")
 	if mvn == "" {
-		return fmt.Errorf("no mvn on PATH: %s", installMaven)
+		return fmt.Errorf("no mvn on PATH: %s", installMaven+e.instead)
 	}
 	// A process killed at this point left its directory behind; the lock says that nobody is using it.
 	tmp := final + ".partial"
@@ -143,7 +163,7 @@ func (e env) fetch(ctx context.Context, pom, final string) error {
 		return err
 	}
 	// With -C a jar whose checksum is wrong fails the build.
-	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-C", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
+	cmd := exec.CommandContext(ctx, mvn, slices.Concat([]string{"-q", "-B", "-C"}, args, []string{"-DoutputDirectory=lib"})...)
 	cmd.Dir = tmp
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
@@ -151,7 +171,7 @@ func (e env) fetch(ctx context.Context, pom, final string) error {
 		return fmt.Errorf("run mvn: %w", ctx.Err())
 	}
 	if err != nil {
-		return fmt.Errorf("run mvn: %w: %s: %s", err, mavenError(string(out)), needCentral)
+		return fmt.Errorf("run mvn: %w: %s: %s", err, mavenError(string(out)), needCentral+e.instead)
 	}
 	lib := filepath.Join(tmp, "lib")
 	if jars, err := filepath.Glob(filepath.Join(lib, "*.jar")); err != nil || len(jars) == 0 {

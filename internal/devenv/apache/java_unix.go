@@ -13,10 +13,10 @@ import (
 	"strings"
 )
 
-// minJava is the oldest that brokers of 4.x run with.
+// minJava is the oldest that brokers of 4.x, and Apicurio Registry, run with.
 const minJava = 17
 
-const installJava = "install a Java runtime 17 or newer (Debian: apt-get install openjdk-17-jre-headless), or set KAFKA_BROKERS"
+const installJava = "install a Java runtime 17 or newer (Debian: apt-get install openjdk-17-jre-headless)"
 
 // Java returns the path of a java that is 17 or newer: that in JAVA_HOME if it is set, else that on PATH.
 func Java(ctx context.Context) (string, error) { return env{}.orDefault().java(ctx) }
@@ -25,19 +25,19 @@ func (e env) java(ctx context.Context) (string, error) {
 	path := filepath.Join(e.getenv("JAVA_HOME"), "bin", "java")
 	if e.getenv("JAVA_HOME") == "" {
 		if path = e.find("java"); path == "" {
-			return "", fmt.Errorf("no java on PATH: %s", installJava)
+			return "", fmt.Errorf("no java on PATH: %s", installJava+e.instead)
 		}
 	}
 	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("run %s -version: %w: %s: %s", path, err, lastLine(string(out)), installJava)
+		return "", fmt.Errorf("run %s -version: %w: %s: %s", path, err, lastLine(string(out)), installJava+e.instead)
 	}
 	version, err := javaMajor(string(out))
 	if err != nil {
-		return "", fmt.Errorf("run %s -version: %w: %s", path, err, installJava)
+		return "", fmt.Errorf("run %s -version: %w: %s", path, err, installJava+e.instead)
 	}
 	if version < minJava {
-		return "", fmt.Errorf("%s is Java %d, and Kafka needs %d: %s", path, version, minJava, installJava)
+		return "", fmt.Errorf("%s is Java %d, and it takes %d: %s", path, version, minJava, installJava+e.instead)
 	}
 	return path, nil
 }

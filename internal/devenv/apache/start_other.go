@@ -29,3 +29,7 @@ func Jars(context.Context, string, ...string) (string, error) {
 func Java(context.Context) (string, error) {
 	return "", fmt.Errorf("no java is run on %s", runtime.GOOS)
 }
+
+func startApicurio(context.Context, env) (*Apicurio, error) {
+	return nil, fmt.Errorf("it cannot be started on %s", runtime.GOOS)
+}
