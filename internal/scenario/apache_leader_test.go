@@ -54,7 +54,7 @@ func newReplicated(t *testing.T, d time.Duration) *replicated {
 func (r *replicated) caughtUp(when string) (took time.Duration) {
 	r.Helper()
 	healed := time.Now()
-	took, late := oracle.Progress(healed, healTime, r.consumed(healed, r.head())...)
+	took, late := oracle.Progress(healed, healTime+r.heal, r.consumed(healed, r.head())...)
 	for _, f := range late {
 		r.Errorf("%s: %v", when, f)
 	}
@@ -65,7 +65,7 @@ func (r *replicated) caughtUp(when string) (took time.Duration) {
 func (r *replicated) end() {
 	r.Helper()
 	healed := time.Now()
-	_, late := oracle.Progress(healed, healTime, append(drained(r.T, r.pool, healed), r.consumed(healed, r.head())...)...)
+	_, late := oracle.Progress(healed, healTime+r.heal, append(drained(r.T, r.pool, healed), r.consumed(healed, r.head())...)...)
 	r.found(late)
 	for _, p := range r.members {
 		quit(r.T, p)

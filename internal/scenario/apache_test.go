@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -54,9 +53,7 @@ func startApache(t *testing.T, nodes int) *onApache {
 		<-later
 		a.restart(1)
 	}}
-	if strings.HasPrefix(c.Version, "3.") {
-		a.heal = 15 * time.Second // the classic protocol: kgo.RebalanceTimeout of kafka.Consumer
-	}
+	a.heal = 45 * time.Second
 	return a
 }
 

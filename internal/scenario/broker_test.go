@@ -93,7 +93,7 @@ func (p timedPublisher) Publish(ctx context.Context, messages []bus.Message) err
 // consume tallies the messages of the topics.
 func (w *workers) consume(ctx context.Context) error {
 	return bus.NewConsumer("tallies", bus.On(workCodec, w.handle)).Run(ctx, w.db, kafka.NewConsumer("tallies", topics, append(w.kafkaOpts(), kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/15))...),
-		bus.WithBatch(w.Batch), bus.WithTimeout(10*time.Second), bus.WithRetry(stubborn), bus.WithHooks(w.hooks()), bus.WithLogger(silent))
+		bus.WithBatch(w.Batch), bus.WithTimeout(10*time.Second), bus.WithRetry(unmoved), bus.WithHooks(w.hooks()), bus.WithLogger(silent))
 }
 
 // brokerArgs say where a broker in its own process keeps its records.

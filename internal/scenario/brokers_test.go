@@ -17,8 +17,9 @@ type brokers struct {
 	// begin is what a process may need, more than with a cluster in process, before it
 	// publishes: who is killed before that does nothing.
 	begin time.Duration
-	// heal is what it takes, more than healTime, until a member of a group gives up a call
-	// that leads nowhere: joining a classic group waits for the others.
+	// heal is what it may take, more than healTime, until all is as before: brokers that are
+	// processes of their own need a while after a start, more so beside other work, and a
+	// member of a classic group that joins on a lost connection waits for 20 s.
 	heal time.Duration
 	// again kills a broker, and starts it a while later. Nil: none is killed.
 	again func(later <-chan struct{})

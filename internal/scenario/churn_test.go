@@ -71,7 +71,7 @@ func rebalanceChurn(t *testing.T, b *brokers) {
 	relay := m.startAs(relays, "")
 	g.wake(0)
 	g.join("") // the others may end at a point yet
-	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
+	took, late := oracle.Progress(healed, healTime+b.heal, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
 	g.leave()
 	if err := relay.Kill(); err != nil {
@@ -268,7 +268,7 @@ func brokerRestarts(t *testing.T, b *brokers) {
 	}
 	stopFeeding()
 	healed := time.Now()
-	took, late := oracle.Progress(healed, healTime, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
+	took, late := oracle.Progress(healed, healTime+b.heal, append(drained(t, m.pool, healed), m.consumed(healed, m.head())...)...)
 	m.found(late)
 	for _, p := range members {
 		quit(t, p)

@@ -60,7 +60,7 @@ func relayKilled(t *testing.T, b *brokers, ledger bool) {
 	stopFeeding()
 	healed := time.Now()
 	m.start("")
-	took, found := oracle.Progress(healed, healTime, drained(t, m.pool, healed)...)
+	took, found := oracle.Progress(healed, healTime+b.heal, drained(t, m.pool, healed)...)
 	m.found(found)
 	m.judgeRelay()
 	t.Logf("%d kills, %d of them at points: %v; %d freezes, %d moves; drained within %v", k.kills, k.points, k.passed, freezes, moves, took)

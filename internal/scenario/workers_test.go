@@ -101,6 +101,10 @@ CREATE TABLE broker (
 // stubborn retries soon, and does not give up soon what only stumbles.
 var stubborn = worker.Retry{Attempts: 100, Base: 20 * time.Millisecond, Cap: 200 * time.Millisecond}
 
+// unmoved is stubborn, and takes no event for the cause of a kill: they come at random, and
+// on slow brokers several may hit a relay before its first event is out.
+var unmoved = worker.Retry{Attempts: 100, Base: 20 * time.Millisecond, Cap: 200 * time.Millisecond, Kills: 1000}
+
 // dwelling is how long what dwells takes, if nobody stops it.
 const dwelling = 700 * time.Millisecond
 
@@ -162,7 +166,7 @@ func (w *workers) work(ctx context.Context, pool *pgxpool.Pool) error {
 			return err
 		}
 		defer done()
-		opts := []bus.RelayOption{bus.WithBatch(w.Batch), bus.WithRetry(stubborn), bus.WithLease(w.Lease), bus.WithHooks(w.hooks()), bus.WithLogger(silent), w.timeout()}
+		opts := []bus.RelayOption{bus.WithBatch(w.Batch), bus.WithRetry(unmoved), bus.WithLease(w.Lease), bus.WithHooks(w.hooks()), bus.WithLogger(silent), w.timeout()}
 		if len(w.Brokers) > 0 {
 			if w.Domain != "" {
 				opts = append(opts, bus.WithDomain(w.Domain), bus.WithName(w.Domain))
