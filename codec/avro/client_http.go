@@ -2,6 +2,7 @@ package avro
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -35,9 +36,13 @@ func withoutUsers(urls []string) (clean []string, users map[string]*url.Userinfo
 	return clean, users, nil
 }
 
-// guarded returns the HTTP client of c with a guard around its transport.
+// guarded returns the HTTP client of c with a guard around its transport. A transport writes
+// into its TLS settings, which may be those of other clients too: this one gets its own.
 func guarded(c *sr.Client, users map[string]*url.Userinfo) *http.Client {
 	client := *c.OptValue("HTTPClient").(*http.Client)
+	if settings := c.OptValue("DialTLSConfig").(*tls.Config); settings != nil {
+		client.Transport.(*http.Transport).TLSClientConfig = settings.Clone() // c made the transport
+	}
 	next := client.Transport
 	if next == nil {
 		next = http.DefaultTransport

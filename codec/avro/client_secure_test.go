@@ -98,6 +98,28 @@ func TestClientOfSecureRegistry(t *testing.T) {
 	}
 }
 
+// TestClientLeavesSettingsAlone: the TLS settings of a service are those of several clients,
+// and a transport writes into those it is given.
+func TestClientLeavesSettingsAlone(t *testing.T) {
+	t.Parallel()
+	ca := testcert.New(t, "ours")
+	url := secureRegistry(t, &tls.Config{Certificates: []tls.Certificate{ca.Server(t)}, MinVersion: tls.VersionTLS12}, "anna", "secret", "")
+	settings := ca.Client()
+	for name, opts := range map[string][]sr.ClientOpt{
+		"client of its own":  nil,
+		"client of the user": {sr.HTTPClient(&http.Client{})},
+		"with a transport":   {sr.HTTPClient(&http.Client{Transport: &http.Transport{}})},
+	} {
+		client := newClient(t, append(opts, sr.URLs(url), sr.DialTLSConfig(settings), sr.BasicAuth("anna", "secret"))...)
+		if _, err := client.Subjects(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(settings.NextProtos) > 0 {
+			t.Errorf("%s: the client has written %q into the settings", name, settings.NextProtos)
+		}
+	}
+}
+
 // TestGuideToSecurity: what docs/security.md shows is what is compiled here.
 func TestGuideToSecurity(t *testing.T) {
 	t.Parallel()
