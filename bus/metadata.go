@@ -41,7 +41,7 @@ func appendMetadata(b []byte, m *event.Metadata) ([]byte, error) {
 		w.extra(m.Extra)
 	}
 	if w.hard {
-		stored, err := json.Marshal(m)
+		stored, err := json.Marshal(*m) // not m: each event would be moved to the heap for it
 		return append(b, stored...), err
 	}
 	if w.any {

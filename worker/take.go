@@ -177,7 +177,9 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	if hi < len(in.page.Events) {
 		b.Page.Next = in.page.Events[hi-1].Position
 	}
-	var index, first []int
+	room := (hi - lo + max(1, s.Segments) - 1) / max(1, s.Segments)
+	b.Events = make([]event.Recorded, 0, room)
+	index, first := make([]int, 0, room), []int(nil)
 	for i := lo; i < hi; i++ {
 		e := in.page.Events[i]
 		if !s.Covers(e) {
