@@ -14,7 +14,7 @@ import (
 type guard struct {
 	reach *reach        // of the clients with these options
 	turn  chan struct{} // full while somebody publishes
-	left  bool          // under turn: the client may still have records of a Publish that gave up
+	left  []string      // under turn: topics that the client may have records for, of a Publish that gave up
 
 	mu     sync.Mutex
 	round  int

@@ -60,13 +60,15 @@ func (p *Publisher) Publish(ctx context.Context, messages []bus.Message) error {
 // sent yet is dropped, the rest is acknowledged or refused. Else it could be stored behind
 // what comes now, or be refused after it.
 func (p *Publisher) settle(ctx context.Context) error {
-	if !p.guard.left {
+	if len(p.guard.left) == 0 {
 		return nil
 	}
-	if err := p.client.AbortBufferedRecords(ctx); err != nil {
-		return fmt.Errorf("wait for the records of an earlier Publish: %w", explain(ctx, err))
+	why := p.wonder(ctx, func() []string { return p.guard.left })
+	err := p.client.AbortBufferedRecords(ctx)
+	if known := why(); err != nil {
+		return unanswered(ctx, "the records of an earlier Publish", known, err)
 	}
-	p.guard.left = false
+	p.guard.left = nil
 	return nil
 }
 
@@ -200,9 +202,12 @@ func (p *Publisher) send(ctx context.Context, b *batch, now []*outgoing) (index 
 		o.record.Partition, o.record.Timestamp = o.partition, at
 		p.client.Produce(ctx, &o.record, o.done)
 	}
-	if err := p.client.Flush(ctx); err != nil {
-		p.guard.left = true
-		return -1, fmt.Errorf("wait for acknowledgement: %w", explain(ctx, err))
+	topics := func() []string { return topicsOf(now, func(o *outgoing) string { return o.record.Topic }) }
+	why := p.wonder(ctx, topics)
+	err = p.client.Flush(ctx)
+	if known := why(); err != nil {
+		p.guard.left = topics()
+		return -1, unanswered(ctx, "acknowledgement", known, err)
 	}
 	return p.verdict(b, now)
 }

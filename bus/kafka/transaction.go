@@ -232,8 +232,10 @@ func (l *Ledger) produce(ctx context.Context, records []*kgo.Record) error {
 			errs[i] = err
 		})
 	}
-	if err := l.tx.Flush(ctx); err != nil {
-		return fmt.Errorf("wait for acknowledgement: %w", explain(ctx, err))
+	why := l.wonder(ctx, func() []string { return topicsOf(records, func(r *kgo.Record) string { return r.Topic }) })
+	err := l.tx.Flush(ctx)
+	if known := why(); err != nil {
+		return unanswered(ctx, "acknowledgement", known, err)
 	}
 	mu.Lock()
 	defer mu.Unlock()

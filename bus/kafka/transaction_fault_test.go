@@ -271,21 +271,7 @@ func TestLedgerTakesTooLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, l.Publisher, bus.Contract{Topic: topic, Partitions: 1})
-	c.ControlKey(0, func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		resp := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
-			st := kmsg.NewProduceResponseTopic()
-			st.Topic, st.TopicID = rt.Topic, rt.TopicID
-			for _, rp := range rt.Partitions {
-				sp := kmsg.NewProduceResponseTopicPartition()
-				sp.Partition, sp.ErrorCode = rp.Partition, kerr.NotEnoughReplicas.Code
-				st.Partitions = append(st.Partitions, sp)
-			}
-			resp.Topics = append(resp.Topics, st)
-		}
-		return resp, nil, true
-	})
+	refuseAll(c)
 	err := l.Commit(bounded(t), []bus.Message{{Topic: topic}}, []byte("c"))
 	if want := "commit to ledger main: it took longer than 300ms (kgo.TransactionTimeout): "; err == nil || !strings.HasPrefix(err.Error(), want) || errors.Is(err, worker.ErrFenced) || worker.IsPermanent(err) {
 		t.Errorf("Commit = %v, want %s", err, want)

@@ -4,6 +4,8 @@ package scenario_test
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/annals-go/annals/event"
 	"github.com/annals-go/annals/internal/oracle"
+	"github.com/annals-go/annals/postgres"
 )
 
 // replicas of the topics, one on each broker.
@@ -126,6 +129,7 @@ func TestApacheOwnTooFewReplicas(t *testing.T) {
 		return errors.Is(err, kerr.NotEnoughReplicas)
 	})
 	r.stands("with one of three down, and three to be in sync")
+	r.reports("has 2 of 3 replicas in sync, and min.insync.replicas is 3: look at brokers [" + strconv.Itoa(int(node)) + "]")
 	r.restart(node)
 	t.Logf("one down: %v; all had taken effect within %v", err, r.caughtUp("with all three back"))
 	r.wantInSync("2")
@@ -163,4 +167,23 @@ func (r *replicated) stands(when string) {
 	if head := r.head(); head <= last {
 		r.Errorf("%s: the relay stands at the head, %d: nothing was appended behind it", when, head)
 	}
+}
+
+// reports waits until the status of the relay says why it stands.
+func (r *replicated) reports(why string) {
+	r.Helper()
+	store, said := postgres.New(r.pool), ""
+	eventually(r.T, "the relay says that its topic "+why, func() bool {
+		s, err := store.Status(r.ctx, "relay/main")
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, p := range s.Parts {
+			if p.Seat != nil && p.Seat.Report.Error != "" {
+				said = p.Seat.Report.Error
+			}
+		}
+		return strings.Contains(said, why)
+	})
+	r.Logf("the relay says: %s", said)
 }
