@@ -17,8 +17,8 @@ import (
 // Publish implements bus.Publisher. Its error is a *bus.PublishError. A message that is
 // larger than its topic or the client allows is a permanent error, and nothing is sent
 // then. So is one that the broker refuses because of what it is: too large for its topic,
-// or invalid. No other error is permanent. The bytes of the messages are not to be changed
-// afterwards: after an error some of them may still be sent.
+// or invalid. No other error is permanent. The headers and bytes of the messages are not to be
+// changed afterwards: after an error some of them may still be sent.
 //
 // It sends rounds of at most one record batch for each partition, and begins a
 // round when the one before is acknowledged. A broker stores or refuses a batch
@@ -74,9 +74,8 @@ func (p *Publisher) settle(ctx context.Context) error {
 
 // batch is what one Publish sends.
 type batch struct {
-	all     []outgoing
-	headers []kgo.RecordHeader // of all
-	mu      sync.Mutex
+	all []outgoing
+	mu  sync.Mutex
 }
 
 func newBatch(messages int) *batch { return &batch{all: make([]outgoing, messages)} }
@@ -96,8 +95,6 @@ func (p *Publisher) takeBatch(messages int) *batch {
 // putBatch is for a batch of which all is acknowledged, so that the client is done with it.
 func (p *Publisher) putBatch(b *batch) {
 	clear(b.all)
-	clear(b.headers)
-	b.headers = b.headers[:0]
 	p.spare = b
 }
 

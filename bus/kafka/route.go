@@ -3,7 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"slices"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -101,34 +101,40 @@ func (p *Publisher) route(topic string) (*route, error) {
 // address makes the records of the messages, and finds the partition of each. Its error
 // is that of the message at the index, if there is one.
 func (p *Publisher) address(ctx context.Context, b *batch, messages []bus.Message) (index int, err error) {
-	topics, headers := map[string]*route{}, 0
+	topics := map[string]*route{}
 	for i := range messages {
 		if m := &messages[i]; i == 0 || m.Topic != messages[i-1].Topic {
 			topics[m.Topic] = nil
 		}
-		headers += len(messages[i].Headers)
 	}
 	if err := p.routes(ctx, topics); err != nil {
 		return -1, err
 	}
-	all := slices.Grow(b.headers[:0], headers)
 	for i := range messages {
-		m, o, first := &messages[i], &b.all[i], len(all)
-		for _, h := range m.Headers {
-			all = append(all, kgo.RecordHeader(h))
-		}
+		m, o := &messages[i], &b.all[i]
 		if o.batch = b; i > 0 && m.Topic == messages[i-1].Topic {
 			o.to = b.all[i-1].to
 		} else {
 			o.to = topics[m.Topic]
 		}
-		o.record = kgo.Record{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: all[first:len(all):len(all)]}
+		o.record = kgo.Record{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: headersOf(m)}
 		o.size = sizeOf(&o.record)
 		o.partition = int32(o.to.partition(&o.record, o.size))
 	}
-	b.headers = all
 	return p.oversized(ctx, b, topics)
 }
+
+// headersOf returns the headers of a message as those of a record, in the same memory: to copy
+// some 17 of them for each event took a sixth of a relay's time. Slices of two types do not
+// convert, but that their elements do, which identical makes sure of, says that they are alike.
+func headersOf(m *bus.Message) []kgo.RecordHeader {
+	return unsafe.Slice((*kgo.RecordHeader)(unsafe.Pointer(unsafe.SliceData(m.Headers))), len(m.Headers)) //nolint:gosec // see identical
+}
+
+// identical does not compile if a header of a record is not one of a message.
+func identical(h bus.Header) kgo.RecordHeader { return kgo.RecordHeader(h) }
+
+var _ = identical
 
 // partition returns where a record goes: with a key as Kafka's own client in Java sends
 // it, without one to a partition that changes when a batch is full.

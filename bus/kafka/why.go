@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ func (p *Publisher) lacking(ctx context.Context, topics []string) string {
 		if t.Topic == nil {
 			continue
 		}
+		slices.SortFunc(t.Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
 		for _, of := range t.Partitions {
 			if l := lack(of, known[*t.Topic].MinInSync); l != "" {
 				lacks = append(lacks, fmt.Sprintf("partition %d of topic %s has %s", of.Partition, *t.Topic, l))

@@ -51,7 +51,7 @@ func TestWhyNothingIsAcknowledged(t *testing.T) {
 		"no leader": {2, func(p *kmsg.MetadataResponseTopicPartition) { p.Leader, p.ISR = -1, nil },
 			"partition 0 of topic shop.order has no leader, and replicas on brokers [0 1 2]"},
 		"many": {2, func(p *kmsg.MetadataResponseTopicPartition) { p.Leader = -1 },
-			"; partition 2 of topic shop.order has no leader, and replicas on brokers [0 1 2]; and 2 partitions more"},
+			"partition 0 of topic shop.order has no leader, and replicas on brokers [0 1 2]; partition 1 of topic shop.order has no leader, and replicas on brokers [0 1 2]; partition 2 of topic shop.order has no leader, and replicas on brokers [0 1 2]; and 2 partitions more"},
 		"enough": {2, func(*kmsg.MetadataResponseTopicPartition) {}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
