@@ -51,9 +51,10 @@ var allowed = map[string]string{
 	"codec/avro/avrogen/internal/shop": "",
 
 	// environments for examples and tests
-	"internal/devenv":         "github.com/jackc/pgx/v5",
+	"internal/devenv":         "internal/devenv/flock github.com/jackc/pgx/v5",
+	"internal/devenv/flock":   "",
 	"internal/devenv/broker":  "github.com/twmb/franz-go/pkg/kfake",
-	"internal/devenv/apache":  "github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg",
+	"internal/devenv/apache":  "internal/devenv/flock github.com/twmb/franz-go/pkg/kgo github.com/twmb/franz-go/pkg/kmsg",
 	"internal/devenv/schemas": "internal/registry github.com/jackc/pgx/v5/pgxpool",
 	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
 	"internal/archtest":       "",

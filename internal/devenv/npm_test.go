@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
@@ -181,24 +180,6 @@ func TestInstallNPMFails(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestInstallNPMHonoursContext(t *testing.T) {
-	t.Parallel()
-	r := newRegistry(t)
-	if err := os.MkdirAll(r.cfg.cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	unlock, err := lockCache(t.Context(), r.cfg.cache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := lockCache(ctx, r.cfg.cache); !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v, want context.Canceled", err)
 	}
 }
 

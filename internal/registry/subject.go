@@ -30,6 +30,28 @@ func noVersion(version int) error {
 	return refuse(http.StatusNotFound, 40402, fmt.Sprintf("Version %d not found.", version))
 }
 
+// versions returns those of a subject, at least one.
+func (r *request) versions(subject string) ([]Version, error) {
+	all, err := r.tx.Versions(subject)
+	if err == nil && len(all) == 0 {
+		err = noSubject(subject)
+	}
+	return all, err
+}
+
+// visibleOf returns the versions of a subject that the request asks for, at least one.
+func (r *request) visibleOf(subject string) ([]Version, error) {
+	all, err := r.tx.Versions(subject)
+	if err != nil {
+		return nil, err
+	}
+	list := r.visible(all)
+	if len(list) == 0 {
+		return nil, noSubject(subject)
+	}
+	return list, nil
+}
+
 // visible returns the versions that the request asks for: those that are not deleted, with
 // deleted=true all, with deletedOnly=true the others.
 func (r *request) visible(list []Version) []Version {
@@ -52,13 +74,9 @@ func (r *request) find() (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
-	all, err := r.tx.Versions(subject)
+	list, err := r.visibleOf(subject)
 	if err != nil {
 		return Version{}, err
-	}
-	list := r.visible(all)
-	if len(list) == 0 {
-		return Version{}, noSubject(subject)
 	}
 	if number == 0 {
 		return list[len(list)-1], nil
@@ -99,15 +117,8 @@ func versions(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.tx.Versions(subject)
-	if err != nil {
-		return nil, err
-	}
-	list := r.visible(all)
-	if len(list) == 0 {
-		return nil, noSubject(subject)
-	}
-	return numbers(list), nil
+	list, err := r.visibleOf(subject)
+	return numbers(list), err
 }
 
 func numbers(list []Version) []int {
@@ -176,13 +187,9 @@ func lookup(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.tx.Versions(subject)
+	list, err := r.visibleOf(subject)
 	if err != nil {
 		return nil, err
-	}
-	list := r.visible(all)
-	if len(list) == 0 {
-		return nil, noSubject(subject)
 	}
 	found, ok, err := r.tx.Find(sent.identity())
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/annals-go/annals/internal/devenv/flock"
 )
 
 // Jars returns a class path, for java -cp, of what runs with the coordinates group:artifact:version and all that they
@@ -58,7 +59,7 @@ func (e env) fetched(ctx context.Context, name, key, what, pom string, args ...s
 	if exists(final) {
 		return final, nil
 	}
-	unlock, err := lock(ctx, filepath.Join(cache, name+".lock"))
+	unlock, err := flock.Lock(ctx, filepath.Join(cache, name+".lock"))
 	if err != nil {
 		return "", err
 	}
@@ -110,32 +111,6 @@ func (e env) cacheDir() (string, error) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// lock waits for a file to be this process's. The kernel lets go of it when the process ends, however that is.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock cache: %w", err)
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = f.Close() }, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, ctx.Err())
-		case <-tick.C:
-		}
-	}
 }
 
 const (
