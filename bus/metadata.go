@@ -106,7 +106,10 @@ func readMetadata(b []byte, m *event.Metadata) error {
 		*m = read
 		return nil
 	}
-	return json.Unmarshal(b, m)
+	slow := *m // with m itself each event would be moved to the heap
+	err := json.Unmarshal(b, &slow)
+	*m = slow
+	return err
 }
 
 // jsonReader reads objects without spaces and escapes. Whatever is not plain ends it with
