@@ -4,7 +4,9 @@ package devenv
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -54,6 +56,36 @@ func TestKilledServerComesBack(t *testing.T) {
 	if got := query(t, server.URL, `SELECT count(*)::text FROM kept`); got != "3" {
 		t.Errorf("%s rows, want 3", got)
 	}
+}
+
+// A session of a killed server may be there for ever: it waits for a lock that another one was
+// killed with. Here it is stopped. Neither the next server nor the end waits for it.
+func TestOrphansAreEnded(t *testing.T) {
+	t.Parallel()
+	server := run(t)
+	stopped := func() {
+		conn, err := pgx.Connect(t.Context(), server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.PgConn().Conn().Close() })
+		var pid int
+		if err := conn.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(syscall.Kill(pid, syscall.SIGSTOP), server.Kill()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped()
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stopped()
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "nothing of it is left", func() bool { return left(t, server.Dir) == nil })
 }
 
 func TestClosedWhileItIsDown(t *testing.T) {

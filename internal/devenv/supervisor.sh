@@ -100,7 +100,12 @@ hold() {
 	child=
 }
 
+# orphans ends what is left of a killed server: a session that waits for a lock which another one was killed with does
+# not notice that it is alone, and no server starts beside it.
+orphans() { pkill -KILL -f "^postgres: $0: "; }
+
 finish() {
+	orphans
 	tries=0
 	until [ -z "$dir" ] || { rm -rf "$dir" && [ ! -e "$dir" ]; } || [ "$tries" -ge 10 ]; do
 		# Backends of a killed postmaster may still be writing.
@@ -148,8 +153,8 @@ rm -f "$dir/password"
 [ "$ANNALS_KIND" = pgbouncer ] || soft=INT
 
 for port in $ANNALS_PORTS; do
-	# Again and again while the owner wants it: it has killed the server, and backends of that may still be there,
-	# beside which a new one does not start.
+	# Again and again while the owner wants it: it has killed the server, and it takes a moment until nothing of that is
+	# there, beside which a new one does not start.
 	while :; do
 		[ "$ticks" -eq 0 ] || finish
 		serve "$port" "$@" </dev/null >"$dir/log" 2>&1 3<&- &
@@ -158,6 +163,7 @@ for port in $ANNALS_PORTS; do
 		hold
 		while [ -e "$dir/down" ] && [ "$ticks" -eq 0 ]; do sleep 0.05; done
 		[ -e "$dir/again" ] || break
+		orphans
 		sleep 0.05
 	done
 	# Only the first lines: later ones may quote what clients sent.
