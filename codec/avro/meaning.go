@@ -153,7 +153,7 @@ func unqualified(name string) string { return name[strings.LastIndexByte(name, '
 
 // defined returns the node, or what it refers to by name.
 func defined(n *avrolib.SchemaNode, types map[string]*avrolib.SchemaNode) *avrolib.SchemaNode {
-	if d, ok := types[n.Type]; ok {
+	if d, ok := types[n.Type]; ok && refers(n) {
 		return d
 	}
 	return n
