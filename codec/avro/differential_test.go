@@ -1,6 +1,7 @@
 package avro
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -100,7 +101,7 @@ func decodes(s *avrolib.Schema, data []byte, want any, refused error) error {
 	var got any
 	rest, err := s.Decode(data, &got)
 	if refused != nil || err != nil || len(rest) > 0 || !reflect.DeepEqual(plainly(got), want) {
-		return fmt.Errorf("% x: got %v, %v, %d bytes left, want %v, %v", data, got, err, len(rest), want, refused)
+		return fmt.Errorf("% x: got %v, %d bytes left, want %v: %w", data, got, len(rest), want, errors.Join(errors.New("they differ"), err, refused))
 	}
 	return nil
 }
