@@ -42,13 +42,20 @@ type (
 		Day  time.Time `avro:",date"`
 		R    *big.Rat  `avro:",decimal(9,3)"`
 		U1   string    `avro:",uuid"`
-		N    int64     `avro:",timestamp-millis"`
-		In   Inlined   `avro:",inline"`
+		V    [16]byte  `avro:",uuid"`
+		W    [16]byte
+		Y    [16]byte `avro:",uuid"`
+		N    int64    `avro:",timestamp-millis"`
+		In   Inlined  `avro:",inline"`
 		IP   netip.Addr
 		Not  chan int `avro:"-"`
 	}
 	Inlined struct{ Deep string }
-	Times   struct {
+	stamp   struct {
+		time.Time
+		By string
+	}
+	Times struct {
 		At   time.Time
 		Took time.Duration
 	}
@@ -124,6 +131,15 @@ func TestDeriveRefuses(t *testing.T) {
 			F int8 `avro:",default=300"`
 		}{},
 		"int: want a struct, whose fields are those of the record": 0,
+		`field f: tag "f": a field that is not exported is never written: export it, or leave the tag out`: struct {
+			f int `avro:"f"`
+		}{},
+		"field Base: *avro_test.Base is inlined, so nil would come back as a struct: embed avro_test.Base, or name the field in its tag": struct{ *Base }{},
+		"field Time: time.Time is one value and lends no fields: name the field in its tag":                                              struct{ time.Time }{},
+		"field At: time.Time is one value and lends no fields: name the field in its tag": struct {
+			At time.Time `avro:",inline"`
+		}{},
+		"field F: avro_test.stamp: its text is that of the embedded time.Time alone: make that a field with a name": struct{ F []stamp }{},
 	} {
 		_, err := declared(t, "order.placed", 1, reflect.TypeOf(v))
 		if err == nil || !strings.HasPrefix(err.Error(), "order.placed schema 1: ") || !strings.HasSuffix(err.Error(), want) {
