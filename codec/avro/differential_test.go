@@ -51,7 +51,7 @@ func TestCheckAgreesWithTheSpecification(t *testing.T) {
 func agree(g *maker, w, r *model, writer, reader *avrolib.Schema) (verdict string, err error) {
 	broken := Check(Backward, Schema{Text: r.String()}, Schema{Text: w.String()})
 	byName, _ := avrolib.Resolve(writer, reader)
-	byPlace, placeErr := resolve(writer, reader)
+	byPlace, _, placeErr := resolve(writer, reader)
 	if broken == nil && placeErr != nil {
 		return "", fmt.Errorf("Check says yes, the format %w", placeErr)
 	}

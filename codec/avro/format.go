@@ -48,6 +48,7 @@ type readerKey struct {
 type reader struct {
 	writer   *part
 	resolved *avrolib.Schema
+	strict   bool // what was read may be no value of the shape
 }
 
 // New returns a format whose schemas are in r. It does no I/O, and panics if an option
@@ -188,7 +189,14 @@ func (f *Format) Unmarshal(name string, schema int, data []byte, into any) error
 	if len(rest) > 0 {
 		return fmt.Errorf("payload has %d bytes after the %d of its value", len(rest), len(value)-len(rest))
 	}
-	return nil
+	if !r.strict {
+		return nil
+	}
+	again, err := s.parsed.AppendEncode(nil, into)
+	if err != nil {
+		return plain(err)
+	}
+	return walk(s.root, again, f.limits)
 }
 
 func (f *Format) unframe(data []byte) (id int, value []byte, err error) {
@@ -284,12 +292,12 @@ func (f *Format) reader(ctx context.Context, key readerKey) (*reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		resolved, err := key.shape.reads(writer)
+		resolved, strict, err := key.shape.reads(writer)
 		if err != nil {
 			return nil, err
 		}
 		root, err := compile(writer)
-		return &reader{root, resolved}, err
+		return &reader{root, resolved, strict}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("schema id %d: %w", key.id, late(err))
@@ -310,17 +318,17 @@ func (f *Format) Resolves(name string, version int, writer Schema) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.reads(parsed)
+	_, _, err = s.reads(parsed)
 	return err
 }
 
 // reads returns what decodes into the shape what the writer has written.
-func (s *shape) reads(writer *avrolib.Schema) (*avrolib.Schema, error) {
-	resolved, err := resolve(writer, s.parsed)
+func (s *shape) reads(writer *avrolib.Schema) (resolved *avrolib.Schema, strict bool, err error) {
+	resolved, strict, err = resolve(writer, s.parsed)
 	if err != nil {
-		return nil, explain(err, s.parsed, "this program does not read what it has written")
+		return nil, false, explain(err, s.parsed, "this program does not read what it has written")
 	}
-	return resolved, nil
+	return resolved, strict, nil
 }
 
 // late says of an error of a context that the registry did not answer in time.
