@@ -222,9 +222,9 @@ func (f *Format) unframe(data []byte) (id int, value []byte, err error) {
 // Lookup, or Register, joined.
 func (f *Format) Prepare(ctx context.Context) error {
 	var errs []error
-	for _, s := range f.sorted() {
-		if s.Written {
-			_, err := f.id(ctx, s, true)
+	for _, d := range f.sorted() {
+		if d.Written {
+			_, err := f.id(ctx, d.shape, true)
 			errs = append(errs, err)
 		}
 	}
@@ -244,20 +244,26 @@ type Declared struct {
 // version.
 func (f *Format) Declared() []Declared {
 	var out []Declared
-	for _, s := range f.sorted() {
-		out = append(out, s.Declared)
+	for _, d := range f.sorted() {
+		out = append(out, d.Declared)
 	}
 	return out
 }
 
-func (f *Format) sorted() []*shape {
+// declared is a shape, and what was known of it: Written may become true at any time.
+type declared struct {
+	Declared
+	shape *shape
+}
+
+func (f *Format) sorted() []declared {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	var all []*shape
+	var all []declared
 	for _, s := range f.shapes {
-		all = append(all, s)
+		all = append(all, declared{s.Declared, s})
 	}
-	slices.SortFunc(all, func(a, b *shape) int {
+	slices.SortFunc(all, func(a, b declared) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
 	return all

@@ -11,7 +11,7 @@ import (
 
 // shape is what a name and schema version of an event are stored as.
 type shape struct {
-	Declared
+	Declared // Written is guarded by Format.mu
 	typ    reflect.Type
 	parsed *avrolib.Schema
 	root   *part
