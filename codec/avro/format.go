@@ -147,6 +147,15 @@ func (f *Format) encode(s *shape, id int, v any) ([]byte, error) {
 	if err := walk(s.root, buf[frame:], f.limits); err != nil {
 		return nil, err
 	}
+	if s.open {
+		back := reflect.New(s.typ)
+		if _, err := s.parsed.Decode(buf[frame:], back.Interface()); err != nil {
+			return nil, plain(err)
+		}
+		if err := kept(p.Elem(), back.Elem()); err != nil {
+			return nil, err
+		}
+	}
 	return slices.Clone(buf), nil
 }
 

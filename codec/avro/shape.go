@@ -12,9 +12,10 @@ import (
 // shape is what a name and schema version of an event are stored as.
 type shape struct {
 	Declared // Written is guarded by Format.mu
-	typ    reflect.Type
-	parsed *avrolib.Schema
-	root   *part
+	typ      reflect.Type
+	parsed   *avrolib.Schema
+	root     *part
+	open     bool // the type has an any in it: see kept
 }
 
 type shapeKey struct {
@@ -38,7 +39,7 @@ func (f *Format) newShape(name string, schema int, typ reflect.Type, written boo
 		return nil, fmt.Errorf("%s: want a record, got %s", file, root.Type)
 	}
 	if fromFile {
-		if err := fits(s.parsed, typ); err != nil {
+		if s.open, err = fits(s.parsed, typ); err != nil {
 			return nil, fmt.Errorf("%v does not fit %s: %w", typ, file, err)
 		}
 	}

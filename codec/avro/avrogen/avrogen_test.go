@@ -84,6 +84,7 @@ func TestMistakes(t *testing.T) {
 		{"x", "generate types: b.K: b.K.a and b.K.A are both KA in Go: rename one of them", []string{`{"type":"enum","name":"b.K","symbols":["a","A"]}`}},
 		{"x", "generate types: a.R holds itself (a.R in a.R): make it nullable, or an array or a map", []string{record(`{"name":"r","type":"R"}`)}},
 		{"x", "generate types: a.R: field f: big-decimal has no Go type: use decimal, with a precision and a scale", []string{record(`{"name":"f","type":{"type":"bytes","logicalType":"big-decimal"}}`)}},
+		{"x", "generate types: a.R: field f: a union of a.S and map comes as a map that does not say which it is: give each a field of its own", []string{record(`{"name":"f","type":[{"type":"record","name":"S","fields":[]},{"type":"map","values":"int"}]}`)}},
 	} {
 		var all []avrogen.File
 		for i, text := range c.texts {
