@@ -162,9 +162,13 @@ func (d *deriver) field(f goField) (fieldText, error) {
 			return out, err
 		}
 	}
-	switch _, nullable := typ.([]any); {
+	union, nullable := typ.([]any)
+	switch {
 	case f.dflt != nil:
 		out.Default, err = d.dflt(*f.dflt, f.typ)
+		if nullable && string(out.Default) != "null" { // up to Avro 1.11 it is of the first branch
+			out.Type = []any{union[1], union[0]}
+		}
 	case nullable:
 		out.Default = json.RawMessage("null")
 	}

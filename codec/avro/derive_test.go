@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	avrolib "github.com/twmb/avro"
 
 	"github.com/annals-go/annals/codec/avro"
@@ -86,6 +87,36 @@ func TestDerivesLikeTheLibrary(t *testing.T) {
 	text, err = declared(t, "order.timed", 1, reflect.TypeFor[Times]())
 	if want := `{"type":"record","name":"Timed","namespace":"order","fields":[{"name":"At","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"Took","type":"long"}]}`; err != nil || text != want {
 		t.Errorf("derived %s, %v\nwant %s", text, err, want)
+	}
+}
+
+// A default of a union is of its first branch: that of other libraries has to be.
+func TestDefaultOfAPointer(t *testing.T) {
+	t.Parallel()
+	type order struct {
+		Currency *string `avro:"currency,default=EUR"`
+		Note     *string `avro:"note,default=null"`
+		Home     *Base   `avro:"home,type-alias=Place,default={\"ID\":\"a\",\"Name\":\"\"}"`
+	}
+	text, err := declared(t, "order.placed", 1, reflect.TypeFor[order]())
+	want := `{"type":"record","name":"Placed","namespace":"order","fields":[{"name":"currency","type":["string","null"],"default":"EUR"},{"name":"note","type":["null","string"],"default":null},{"name":"home","type":[{"type":"record","name":"Base","aliases":["Place"],"fields":[{"name":"ID","type":"string"},{"name":"Name","type":"string"}]},"null"],"default":{"ID":"a","Name":""}}]}`
+	if err != nil || text != want {
+		t.Errorf("derived %s, %v\nwant %s", text, err, want)
+	}
+	f := avro.New(&registry{}, avro.WithRegistration())
+	if err := f.Declare("order.placed", 1, reflect.TypeFor[order](), true); err != nil {
+		t.Fatal(err)
+	}
+	eur := "EUR"
+	for _, want := range []order{{}, {Currency: &eur, Note: &eur, Home: &Base{"a", "b"}}} {
+		data, err := f.Marshal("order.placed", 1, want)
+		var got order
+		if err == nil {
+			err = f.Unmarshal("order.placed", 1, data, &got)
+		}
+		if diff := cmp.Diff(got, want); diff != "" || err != nil {
+			t.Errorf("%v, -got +want:\n%s", err, diff)
+		}
 	}
 }
 
