@@ -214,6 +214,16 @@ func TestFilesAndTypes(t *testing.T) {
 	if got := f.Declared(); len(got) != 1 || got[0].Subject != "shop.order-order.Placed" || got[0].Written {
 		t.Errorf("declared %+v", got)
 	}
+	if err := f.Declare("order.Placed", 1, reflect.TypeFor[order](), true); err != nil {
+		t.Errorf("the same record: %v", err)
+	}
+	if err := f.Declare("order.placed-v2", 1, reflect.TypeFor[Times](), true); err != nil {
+		t.Error(err)
+	}
+	taken := "order.placed schema 2: its record is order.PlacedV2, as that of order.placed-v2 schema 1: rename the event, or give it a file"
+	if err := f.Declare("order.placed", 2, reflect.TypeFor[order](), true); err == nil || err.Error() != taken {
+		t.Errorf("Declare = %v, want %s", err, taken)
+	}
 	want := "order.placed schema 1: is avro_test.order in one codec and avro_test.Times in another: give each a Format of its own"
 	if err := f.Declare("order.placed", 1, reflect.TypeFor[Times](), true); err == nil || err.Error() != want {
 		t.Errorf("Declare = %v, want %s", err, want)

@@ -87,10 +87,24 @@ func (f *Format) Declare(name string, schema int, shape reflect.Type, written bo
 		return nil
 	}
 	s, err := f.newShape(name, schema, shape, written)
+	if err == nil {
+		err = f.alone(s)
+	}
 	if err != nil {
 		return fmt.Errorf("%s schema %d: %w", name, schema, err)
 	}
 	f.shapes[key] = s
+	return nil
+}
+
+// alone returns an error if another event has a record of that name which is not the same:
+// order.line-added and order.line_added are both order.LineAdded.
+func (f *Format) alone(s *shape) error {
+	for _, o := range f.shapes {
+		if s.derived && o.derived && s.Subject == o.Subject && rootName(s.parsed) == rootName(o.parsed) && s.Schema.Text != o.Schema.Text {
+			return fmt.Errorf("its record is %s, as that of %s schema %d: rename the event, or give it a file", rootName(s.parsed), o.Name, o.Version)
+		}
+	}
 	return nil
 }
 

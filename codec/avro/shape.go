@@ -13,6 +13,7 @@ import (
 type shape struct {
 	Declared // Written is guarded by Format.mu
 	typ      reflect.Type
+	derived  bool // its schema is that of the type
 	parsed   *avrolib.Schema
 	root     *part
 	open     bool // the type has an any in it: see kept
@@ -30,7 +31,7 @@ func (f *Format) newShape(name string, schema int, typ reflect.Type, written boo
 	if err != nil {
 		return nil, err
 	}
-	s.Schema = Schema{Text: text}
+	s.derived, s.Schema = !fromFile, Schema{Text: text}
 	if s.parsed, err = parseBounded(s.Schema, f.limits); err != nil {
 		return nil, err
 	}
