@@ -51,8 +51,9 @@ type (
 		IP   netip.Addr
 		Not  chan int `avro:"-"`
 	}
-	Inlined struct{ Deep string }
-	stamp   struct {
+	Inlined     struct{ Deep string }
+	page[T any] struct{ Items []T }
+	stamp       struct {
 		time.Time
 		By string
 	}
@@ -164,6 +165,11 @@ func TestDeriveRefuses(t *testing.T) {
 		"int: want a struct, whose fields are those of the record": 0,
 		`field f: tag "f": a field that is not exported is never written: export it, or leave the tag out`: struct {
 			f int `avro:"f"`
+		}{},
+		`field F: "page[int]" is no name in Avro (letters of ASCII, digits, underscores): declare a type of avro_test.page[int] with such a name`: struct{ F page[int] }{},
+		"field Größe: is no name in Avro (letters of ASCII, digits, underscores): give it one in its tag":                                         struct{ Größe int }{},
+		"field a-b: is no name in Avro (letters of ASCII, digits, underscores): give it one in its tag": struct {
+			F int `avro:"a-b"`
 		}{},
 		"field Base: *avro_test.Base is inlined, so nil would come back as a struct: embed avro_test.Base, or name the field in its tag": struct{ *Base }{},
 		"field Time: time.Time is one value and lends no fields: name the field in its tag":                                              struct{ time.Time }{},
