@@ -64,6 +64,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A default in a default is what it was: bytes are text there, as in a schema.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	for typ, want := range map[string]string{
+		`{"type":"record","name":"S","fields":[{"name":"b","type":"bytes"},{"name":"l","type":{"type":"array","items":{"type":"fixed","name":"F","size":2}}}]},"default":{"b":"xyz","l":["\u0001\u00ff"]}`: `default={\"b\":\"xyz\",\"l\":[\"\\u0001ÿ\"]}`,
+		`["string","null"],"default":"?"`:        `default=?`,
+		`["null","string"],"default":null`:       ``,
+		`["null","int","string"],"default":null`: ``,
+	} {
+		got, err := avrogen.Generate("x", avrogen.File{Name: "r.avsc", Text: []byte(`{"type":"record","name":"R","fields":[{"name":"f","type":` + typ + `}]}`)})
+		if tag := "`avro:\"f"; err != nil || want != "" && !strings.Contains(string(got), tag+","+want+"\"`") || want == "" && !strings.Contains(string(got), tag+"\"`") {
+			t.Errorf("%s: %v\n%s\nwant %s", typ, err, got, want)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	t.Parallel()
 	record := func(fields string) string {
