@@ -185,6 +185,9 @@ func (d *deriver) field(f goField) (fieldText, error) {
 		if nullable && string(out.Default) != "null" { // up to Avro 1.11 it is of the first branch
 			out.Type = []any{union[1], union[0]}
 		}
+		if err == nil {
+			err = readsDefault(out, f.typ)
+		}
 	case nullable:
 		out.Default = json.RawMessage("null")
 	}

@@ -163,6 +163,15 @@ func TestDeriveRefuses(t *testing.T) {
 			F int8 `avro:",default=300"`
 		}{},
 		"int: want a struct, whose fields are those of the record": 0,
+		"field F: default 1e3 does not fit int8: field f: cannot use int8 with Avro type int: value 1000 overflows int8": struct {
+			F int8 `avro:",default=1e3"`
+		}{},
+		"field F: default [300] does not fit []int8: field f: cannot use int8 with Avro type int: value 300 overflows int8": struct {
+			F []int8 `avro:",default=[300]"`
+		}{},
+		`field F: default "x" does not fit string: field f: want a UUID of 36 characters, got 1: "x"`: struct {
+			F string `avro:",uuid,default=x"`
+		}{},
 		`field f: tag "f": a field that is not exported is never written: export it, or leave the tag out`: struct {
 			f int `avro:"f"`
 		}{},
