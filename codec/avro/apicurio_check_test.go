@@ -52,7 +52,7 @@ var steps = []struct {
 	{"another size", []string{of(`{"type":"fixed","name":"F","size":2}`), of(`{"type":"fixed","name":"F","size":4}`)}, ""},
 	{"another scale", []string{of(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}`), of(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":3}`)}, allowedInAll},
 	{"another unit", []string{of(`{"type":"long","logicalType":"timestamp-millis"}`), of(`{"type":"long","logicalType":"timestamp-micros"}`)}, allowedInAll},
-	{"a decimal as text", []string{of(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}`), of(`"string"`)}, allowedBackward},
+	{"a decimal as text", []string{of(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}`), of(`"string"`)}, allowedInAll},
 	{"an alias of a field that both have", []string{shaped(only + `,{"name":"b","type":"int"}`), shaped(`{"name":"a","aliases":["b"],"type":"int"}`)}, invalidBackward},
 	{"a record in a union gets a field", []string{of(`["null",{"type":"record","name":"X","fields":[]}]`), of(`["null",{"type":"record","name":"X","fields":[{"name":"n","type":"int"}]}]`)}, ""},
 	{"not read from the first", []string{shaped(``), shaped(`{"name":"v","type":"int","default":0}`), of(`"int"`), of(`"long"`)}, ""},

@@ -98,6 +98,27 @@ func TestRegistryIsAway(t *testing.T) {
 	})
 }
 
+// Codecs are made while others of the same format are already in use.
+func TestDeclareBesidePrepare(t *testing.T) {
+	t.Parallel()
+	f := avro.New(&registry{}, avro.WithRegistration())
+	if err := f.Declare("order.ordered", 1, orderType, false); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := errors.Join(f.Declare("order.ordered", 1, orderType, true), f.Prepare(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if d := f.Declared(); len(d) != 1 || !d[0].Written {
+		t.Errorf("declared %+v", d)
+	}
+}
+
 func ExampleFormat() {
 	registry := &registry{} // avro.NewClient(sr.URLs(...)) in a service
 	format := avro.New(registry, avro.WithRegistration())

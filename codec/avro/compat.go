@@ -20,7 +20,7 @@ import (
 //   - A change of precision or scale of a decimal, and of one logical type to another, such
 //     as timestamp-millis to timestamp-micros. Java reads the number as it is: no error, and
 //     a wrong value. To give a value a logical type, or to take it away, is allowed, except
-//     from decimal to string.
+//     between decimal and string: digits are no text.
 //   - Two writer fields, or two reader fields, that are one and the same by an alias.
 //   - A reader union whose branch of that kind and name does not fit, though another one
 //     would: which one a reader takes differs between libraries.
@@ -76,7 +76,8 @@ func reads(writer, reader *avrolib.Schema) error {
 	if _, err := avrolib.Resolve(writer, reader); err != nil {
 		return err
 	}
-	return sameMeaning(writer, reader)
+	_, err := sameMeaning(writer, reader)
+	return err
 }
 
 func explain(err error, next *avrolib.Schema, direction string) *IncompatibleError {

@@ -117,7 +117,7 @@ var pairs = []pair{
 	{"local time to a moment", one(`{"type":"long","logicalType":"local-timestamp-millis"}`), one(`{"type":"long","logicalType":"timestamp-millis"}`), "means local-timestamp-millis", "means timestamp-millis"},
 	{"a number is given a meaning, or loses it: it is the same number", one(`"long"`), one(`{"type":"long","logicalType":"timestamp-micros"}`), "", ""},
 	{"a text becomes a uuid", one(`"string"`), one(`{"type":"string","logicalType":"uuid"}`), "", ""},
-	{"a decimal as text is no text", one(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}`), one(`"string"`), "means decimal, the reader takes it for string", ""},
+	{"a decimal as text is no text", one(`{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}`), one(`"string"`), "means decimal, the reader takes it for string", "means string, the reader takes it for decimal"},
 	{"a logical type that nobody knows says nothing", one(`{"type":"long","logicalType":"cents"}`), one(`{"type":"long","logicalType":"euros"}`), "", ""},
 	{"another unit behind a name that is used twice", placed(`{"name":"x","type":{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-millis"}}]}},{"name":"y","type":"At"}`), placed(`{"name":"y","type":{"type":"record","name":"At","fields":[{"name":"t","type":{"type":"long","logicalType":"timestamp-micros"}}]}},{"name":"x","type":"order.At"}`), "means timestamp-millis", "means timestamp-micros"},
 

@@ -3,6 +3,7 @@ package avro
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"reflect"
@@ -55,6 +56,15 @@ func camel(text string, upper bool) string {
 		upper = false
 	}
 	return b.String()
+}
+
+func isName(text string) bool {
+	for i, c := range []byte(text) {
+		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // derive returns the schema of a Go type as JSON.
@@ -120,6 +130,9 @@ type (
 
 // define notes the name of a type, or says that another type has it.
 func (d *deriver) define(t reflect.Type, name string) error {
+	if !isName(name) {
+		return fmt.Errorf("%q is no name in Avro (letters of ASCII, digits, underscores): declare a type of %v with such a name", name, t)
+	}
 	if other, taken := d.types[name]; taken {
 		return fmt.Errorf("%v and %v are both named %s in the schema: rename one of the Go types", other, t, d.full(name))
 	}
@@ -143,6 +156,9 @@ func (d *deriver) record(t reflect.Type, name string) (*recordText, error) {
 	}
 	for _, f := range fields {
 		text, err := d.field(f)
+		if err == nil && !isName(f.name) {
+			err = errors.New("is no name in Avro (letters of ASCII, digits, underscores): give it one in its tag")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", f.name, err)
 		}
@@ -162,9 +178,16 @@ func (d *deriver) field(f goField) (fieldText, error) {
 			return out, err
 		}
 	}
-	switch _, nullable := typ.([]any); {
+	union, nullable := typ.([]any)
+	switch {
 	case f.dflt != nil:
 		out.Default, err = d.dflt(*f.dflt, f.typ)
+		if nullable && string(out.Default) != "null" { // up to Avro 1.11 it is of the first branch
+			out.Type = []any{union[1], union[0]}
+		}
+		if err == nil {
+			err = readsDefault(out, f.typ)
+		}
 	case nullable:
 		out.Default = json.RawMessage("null")
 	}

@@ -69,8 +69,11 @@ func collect(t reflect.Type, index []int, path map[reflect.Type]bool) ([]goField
 			inner = inner.Elem()
 		}
 		embedded := sf.Anonymous && inner.Kind() == reflect.Struct
-		if tag == "-" || !embedded && !sf.IsExported() {
+		if tag == "-" || tag == "" && !embedded && !sf.IsExported() {
 			continue
+		}
+		if !embedded && !sf.IsExported() {
+			return nil, fmt.Errorf("field %s: tag %q: a field that is not exported is never written: export it, or leave the tag out", sf.Name, tag)
 		}
 		at := append(slices.Clone(index), i)
 		f, flat, err := readTag(sf, tag, at)
@@ -83,6 +86,12 @@ func collect(t reflect.Type, index []int, path map[reflect.Type]bool) ([]goField
 		}
 		if inner.Kind() != reflect.Struct {
 			return nil, fmt.Errorf("field %s: tag %q: inline wants a struct or a pointer to one, got %v", sf.Name, tag, sf.Type)
+		}
+		if sf.Type.Kind() == reflect.Pointer { // its fields have no place for the nil
+			return nil, fmt.Errorf("field %s: %v is inlined, so nil would come back as a struct: embed %v, or name the field in its tag", sf.Name, sf.Type, inner)
+		}
+		if isOne, err := asText(inner); isOne || err != nil || inner == timeType || inner == ratType {
+			return nil, fmt.Errorf("field %s: %v is one value and lends no fields: name the field in its tag", sf.Name, inner)
 		}
 		if f.tagged || strings.Trim(strings.ReplaceAll(tag, "inline", ""), ",") != "" {
 			return nil, fmt.Errorf("field %s: tag %q: the field is inlined, so the tag has nothing to apply to: put it on the fields of %v", sf.Name, tag, inner)

@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	avrolib "github.com/twmb/avro"
 
 	"github.com/annals-go/annals/codec/avro"
@@ -42,13 +43,21 @@ type (
 		Day  time.Time `avro:",date"`
 		R    *big.Rat  `avro:",decimal(9,3)"`
 		U1   string    `avro:",uuid"`
-		N    int64     `avro:",timestamp-millis"`
-		In   Inlined   `avro:",inline"`
+		V    [16]byte  `avro:",uuid"`
+		W    [16]byte
+		Y    [16]byte `avro:",uuid"`
+		N    int64    `avro:",timestamp-millis"`
+		In   Inlined  `avro:",inline"`
 		IP   netip.Addr
 		Not  chan int `avro:"-"`
 	}
-	Inlined struct{ Deep string }
-	Times   struct {
+	Inlined     struct{ Deep string }
+	page[T any] struct{ Items []T }
+	stamp       struct {
+		time.Time
+		By string
+	}
+	Times struct {
 		At   time.Time
 		Took time.Duration
 	}
@@ -79,6 +88,36 @@ func TestDerivesLikeTheLibrary(t *testing.T) {
 	text, err = declared(t, "order.timed", 1, reflect.TypeFor[Times]())
 	if want := `{"type":"record","name":"Timed","namespace":"order","fields":[{"name":"At","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"Took","type":"long"}]}`; err != nil || text != want {
 		t.Errorf("derived %s, %v\nwant %s", text, err, want)
+	}
+}
+
+// A default of a union is of its first branch: that of other libraries has to be.
+func TestDefaultOfAPointer(t *testing.T) {
+	t.Parallel()
+	type order struct {
+		Currency *string `avro:"currency,default=EUR"`
+		Note     *string `avro:"note,default=null"`
+		Home     *Base   `avro:"home,type-alias=Place,default={\"ID\":\"a\",\"Name\":\"\"}"`
+	}
+	text, err := declared(t, "order.placed", 1, reflect.TypeFor[order]())
+	want := `{"type":"record","name":"Placed","namespace":"order","fields":[{"name":"currency","type":["string","null"],"default":"EUR"},{"name":"note","type":["null","string"],"default":null},{"name":"home","type":[{"type":"record","name":"Base","aliases":["Place"],"fields":[{"name":"ID","type":"string"},{"name":"Name","type":"string"}]},"null"],"default":{"ID":"a","Name":""}}]}`
+	if err != nil || text != want {
+		t.Errorf("derived %s, %v\nwant %s", text, err, want)
+	}
+	f := avro.New(&registry{}, avro.WithRegistration())
+	if err := f.Declare("order.placed", 1, reflect.TypeFor[order](), true); err != nil {
+		t.Fatal(err)
+	}
+	eur := "EUR"
+	for _, want := range []order{{}, {Currency: &eur, Note: &eur, Home: &Base{"a", "b"}}} {
+		data, err := f.Marshal("order.placed", 1, want)
+		var got order
+		if err == nil {
+			err = f.Unmarshal("order.placed", 1, data, &got)
+		}
+		if diff := cmp.Diff(got, want); diff != "" || err != nil {
+			t.Errorf("%v, -got +want:\n%s", err, diff)
+		}
 	}
 }
 
@@ -124,6 +163,29 @@ func TestDeriveRefuses(t *testing.T) {
 			F int8 `avro:",default=300"`
 		}{},
 		"int: want a struct, whose fields are those of the record": 0,
+		"field F: default 1e3 does not fit int8: field f: cannot use int8 with Avro type int: value 1000 overflows int8": struct {
+			F int8 `avro:",default=1e3"`
+		}{},
+		"field F: default [300] does not fit []int8: field f: cannot use int8 with Avro type int: value 300 overflows int8": struct {
+			F []int8 `avro:",default=[300]"`
+		}{},
+		`field F: default "x" does not fit string: field f: want a UUID of 36 characters, got 1: "x"`: struct {
+			F string `avro:",uuid,default=x"`
+		}{},
+		`field f: tag "f": a field that is not exported is never written: export it, or leave the tag out`: struct {
+			f int `avro:"f"`
+		}{},
+		`field F: "page[int]" is no name in Avro (letters of ASCII, digits, underscores): declare a type of avro_test.page[int] with such a name`: struct{ F page[int] }{},
+		"field Größe: is no name in Avro (letters of ASCII, digits, underscores): give it one in its tag":                                         struct{ Größe int }{},
+		"field a-b: is no name in Avro (letters of ASCII, digits, underscores): give it one in its tag": struct {
+			F int `avro:"a-b"`
+		}{},
+		"field Base: *avro_test.Base is inlined, so nil would come back as a struct: embed avro_test.Base, or name the field in its tag": struct{ *Base }{},
+		"field Time: time.Time is one value and lends no fields: name the field in its tag":                                              struct{ time.Time }{},
+		"field At: time.Time is one value and lends no fields: name the field in its tag": struct {
+			At time.Time `avro:",inline"`
+		}{},
+		"field F: avro_test.stamp: its text is that of the embedded time.Time alone: make that a field with a name": struct{ F []stamp }{},
 	} {
 		_, err := declared(t, "order.placed", 1, reflect.TypeOf(v))
 		if err == nil || !strings.HasPrefix(err.Error(), "order.placed schema 1: ") || !strings.HasSuffix(err.Error(), want) {
@@ -166,6 +228,16 @@ func TestFilesAndTypes(t *testing.T) {
 	}
 	if got := f.Declared(); len(got) != 1 || got[0].Subject != "shop.order-order.Placed" || got[0].Written {
 		t.Errorf("declared %+v", got)
+	}
+	if err := f.Declare("order.Placed", 1, reflect.TypeFor[order](), true); err != nil {
+		t.Errorf("the same record: %v", err)
+	}
+	if err := f.Declare("order.placed-v2", 1, reflect.TypeFor[Times](), true); err != nil {
+		t.Error(err)
+	}
+	taken := "order.placed schema 2: its record is order.PlacedV2, as that of order.placed-v2 schema 1: rename the event, or give it a file"
+	if err := f.Declare("order.placed", 2, reflect.TypeFor[order](), true); err == nil || err.Error() != taken {
+		t.Errorf("Declare = %v, want %s", err, taken)
 	}
 	want := "order.placed schema 1: is avro_test.order in one codec and avro_test.Times in another: give each a Format of its own"
 	if err := f.Declare("order.placed", 1, reflect.TypeFor[Times](), true); err == nil || err.Error() != want {

@@ -80,6 +80,9 @@ func asText(t reflect.Type) (bool, error) {
 	p := reflect.PointerTo(t)
 	out := p.Implements(marshalerType) || p.Implements(appenderType)
 	in := p.Implements(unmarshaler)
+	if by := lender(t); (out || in) && by != nil {
+		return false, fmt.Errorf("%v: its text is that of the embedded %v alone: make that a field with a name", t, by)
+	}
 	if (out || in) && t.Kind() == reflect.String || t.Kind() == reflect.Slice && isBytes(t) && (out || in) {
 		return true, nil // the other way is that of its kind
 	}
@@ -92,6 +95,25 @@ func asText(t reflect.Type) (bool, error) {
 		return false, fmt.Errorf("%v: has UnmarshalText without MarshalText: it could be read, never written", t)
 	}
 	return false, nil
+}
+
+// lender returns the type that a struct embeds, among other fields, and whose text is taken
+// for that of the struct, or nil.
+func lender(t reflect.Type) reflect.Type {
+	if t.Kind() != reflect.Struct || t.NumField() < 2 {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		p := f.Type
+		if p.Kind() != reflect.Pointer {
+			p = reflect.PointerTo(p)
+		}
+		if f.Anonymous && (p.Implements(marshalerType) || p.Implements(appenderType) || p.Implements(unmarshaler)) {
+			return f.Type
+		}
+	}
+	return nil
 }
 
 func isBytes(t reflect.Type) bool { return t.Elem().Kind() == reflect.Uint8 }
@@ -155,7 +177,7 @@ func (d *deriver) structure(t reflect.Type) (any, error) {
 }
 
 func (d *deriver) fixed(t reflect.Type, name, logical string) (any, error) {
-	if other, known := d.names[t]; known && other == name {
+	if d.types[name] == t {
 		return d.full(name), nil
 	}
 	if t.Size() == 0 {

@@ -19,7 +19,9 @@
 // out. A pointer is a union with null, with null for its default. time.Time is
 // timestamp-micros: what is finer, and the time zone, is not kept. time.Duration is a long
 // of nanoseconds. Nil slices and maps are read as empty ones. Types that are text, such as
-// uuid.UUID, are strings. A type without a schema is a mistake in source code.
+// uuid.UUID, are strings. A type without a schema is a mistake in source code. A union of
+// several types, in a file, is an any: what would come back as another value is an error of
+// Marshal.
 //
 // # Evolution
 //

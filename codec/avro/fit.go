@@ -9,13 +9,16 @@ import (
 )
 
 // fits returns an error if values of the type cannot be written with the schema, or not
-// without silent loss, or not read with it.
-func fits(s *avrolib.Schema, t reflect.Type) error {
+// without silent loss, or not read with it. Open says that there is an any in it: whether
+// that fits is a matter of the value.
+func fits(s *avrolib.Schema, t reflect.Type) (open bool, err error) {
 	f := fitter{types: definitions(s), seen: map[fitted]bool{}}
-	return f.fit(tree(s), t)
+	err = f.fit(tree(s), t)
+	return f.open, err
 }
 
 type fitter struct {
+	open  bool
 	types map[string]*avrolib.SchemaNode
 	seen  map[fitted]bool
 }
@@ -28,7 +31,8 @@ type fitted struct {
 func (f *fitter) fit(n *avrolib.SchemaNode, t reflect.Type) error {
 	n = defined(n, f.types)
 	if t.Kind() == reflect.Interface && t.NumMethod() == 0 {
-		return nil // which branch, and whether it fits, is a matter of the value
+		f.open = true
+		return f.tells(n, map[string]bool{})
 	}
 	if n.Type == "union" {
 		one := only(n)

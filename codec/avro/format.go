@@ -48,6 +48,7 @@ type readerKey struct {
 type reader struct {
 	writer   *part
 	resolved *avrolib.Schema
+	strict   bool // what was read may be no value of the shape
 }
 
 // New returns a format whose schemas are in r. It does no I/O, and panics if an option
@@ -86,10 +87,24 @@ func (f *Format) Declare(name string, schema int, shape reflect.Type, written bo
 		return nil
 	}
 	s, err := f.newShape(name, schema, shape, written)
+	if err == nil {
+		err = f.alone(s)
+	}
 	if err != nil {
 		return fmt.Errorf("%s schema %d: %w", name, schema, err)
 	}
 	f.shapes[key] = s
+	return nil
+}
+
+// alone returns an error if another event has a record of that name which is not the same:
+// order.line-added and order.line_added are both order.LineAdded.
+func (f *Format) alone(s *shape) error {
+	for _, o := range f.shapes {
+		if s.derived && o.derived && s.Subject == o.Subject && rootName(s.parsed) == rootName(o.parsed) && s.Schema.Text != o.Schema.Text {
+			return fmt.Errorf("its record is %s, as that of %s schema %d: rename the event, or give it a file", rootName(s.parsed), o.Name, o.Version)
+		}
+	}
 	return nil
 }
 
@@ -146,6 +161,15 @@ func (f *Format) encode(s *shape, id int, v any) ([]byte, error) {
 	if err := walk(s.root, buf[frame:], f.limits); err != nil {
 		return nil, err
 	}
+	if s.open {
+		back := reflect.New(s.typ)
+		if _, err := s.parsed.Decode(buf[frame:], back.Interface()); err != nil {
+			return nil, plain(err)
+		}
+		if err := kept(p.Elem(), back.Elem()); err != nil {
+			return nil, err
+		}
+	}
 	return slices.Clone(buf), nil
 }
 
@@ -188,7 +212,14 @@ func (f *Format) Unmarshal(name string, schema int, data []byte, into any) error
 	if len(rest) > 0 {
 		return fmt.Errorf("payload has %d bytes after the %d of its value", len(rest), len(value)-len(rest))
 	}
-	return nil
+	if !r.strict {
+		return nil
+	}
+	again, err := s.parsed.AppendEncode(nil, into)
+	if err != nil {
+		return plain(err)
+	}
+	return walk(s.root, again, f.limits)
 }
 
 func (f *Format) unframe(data []byte) (id int, value []byte, err error) {
@@ -214,9 +245,9 @@ func (f *Format) unframe(data []byte) (id int, value []byte, err error) {
 // Lookup, or Register, joined.
 func (f *Format) Prepare(ctx context.Context) error {
 	var errs []error
-	for _, s := range f.sorted() {
-		if s.Written {
-			_, err := f.id(ctx, s, true)
+	for _, d := range f.sorted() {
+		if d.Written {
+			_, err := f.id(ctx, d.shape, true)
 			errs = append(errs, err)
 		}
 	}
@@ -236,20 +267,26 @@ type Declared struct {
 // version.
 func (f *Format) Declared() []Declared {
 	var out []Declared
-	for _, s := range f.sorted() {
-		out = append(out, s.Declared)
+	for _, d := range f.sorted() {
+		out = append(out, d.Declared)
 	}
 	return out
 }
 
-func (f *Format) sorted() []*shape {
+// declared is a shape, and what was known of it: Written may become true at any time.
+type declared struct {
+	Declared
+	shape *shape
+}
+
+func (f *Format) sorted() []declared {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	var all []*shape
+	var all []declared
 	for _, s := range f.shapes {
-		all = append(all, s)
+		all = append(all, declared{s.Declared, s})
 	}
-	slices.SortFunc(all, func(a, b *shape) int {
+	slices.SortFunc(all, func(a, b declared) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
 	return all
@@ -284,12 +321,12 @@ func (f *Format) reader(ctx context.Context, key readerKey) (*reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		resolved, err := key.shape.reads(writer)
+		resolved, strict, err := key.shape.reads(writer)
 		if err != nil {
 			return nil, err
 		}
 		root, err := compile(writer)
-		return &reader{root, resolved}, err
+		return &reader{root, resolved, strict}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("schema id %d: %w", key.id, late(err))
@@ -310,17 +347,17 @@ func (f *Format) Resolves(name string, version int, writer Schema) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.reads(parsed)
+	_, _, err = s.reads(parsed)
 	return err
 }
 
 // reads returns what decodes into the shape what the writer has written.
-func (s *shape) reads(writer *avrolib.Schema) (*avrolib.Schema, error) {
-	resolved, err := resolve(writer, s.parsed)
+func (s *shape) reads(writer *avrolib.Schema) (resolved *avrolib.Schema, strict bool, err error) {
+	resolved, strict, err = resolve(writer, s.parsed)
 	if err != nil {
-		return nil, explain(err, s.parsed, "this program does not read what it has written")
+		return nil, false, explain(err, s.parsed, "this program does not read what it has written")
 	}
-	return resolved, nil
+	return resolved, strict, nil
 }
 
 // late says of an error of a context that the registry did not answer in time.

@@ -2,7 +2,9 @@ package avro_test
 
 import (
 	"math/big"
+	"reflect"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,4 +65,48 @@ func TestRoundTrip(t *testing.T) {
 		t.Error(diff)
 	}
 	t.Log(f.Declared()[0])
+}
+
+// TestReadsAreChecked: bytes may be read as text, and text as a UUID; what does not fit is
+// an error, and not a value that could never be written.
+func TestReadsAreChecked(t *testing.T) {
+	t.Parallel()
+	type (
+		text struct{ V string }
+		rat  struct{ V *big.Rat }
+	)
+	one := func(typ string) string {
+		return `{"type":"record","name":"V","fields":[{"name":"V","type":` + typ + `}]}`
+	}
+	for _, tc := range []struct {
+		writer, reader string
+		written        []byte
+		into           any
+		want           string
+	}{
+		{`"bytes"`, `"string"`, []byte("a"), &text{}, ""},
+		{`"bytes"`, `"string"`, []byte("\xff"), &text{}, "field V: text is not valid UTF-8"},
+		{`"string"`, `{"type":"string","logicalType":"uuid"}`, []byte("4b5a1c9e-6f0e-4c1b-9a57-0e3f6f6c8d11"), &text{}, ""},
+		{`"string"`, `{"type":"string","logicalType":"uuid"}`, []byte("none"), &text{}, `field V: want a UUID of 36 characters, got 4: "none"`},
+		{`"bytes"`, `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`, []byte{1}, &rat{}, ""},
+		{`"bytes"`, `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`, []byte{1, 2, 3}, &rat{}, "field V: cannot use big.Rat with Avro type bytes: decimal value has 5 digits, exceeds schema precision 4"},
+	} {
+		r := &registry{}
+		f := avro.New(r, avro.WithSchemas(fstest.MapFS{"order.placed.v1.avsc": {Data: []byte(one(tc.reader))}}))
+		if err := f.Declare("order.placed", 1, reflect.TypeOf(tc.into).Elem(), true); err != nil {
+			t.Fatal(err)
+		}
+		data := append(payload(r.add("V", one(tc.writer)), len(tc.written)), tc.written...)
+		err := f.Unmarshal("order.placed", 1, data, tc.into)
+		if got := errorText(err); got != tc.want {
+			t.Errorf("%q as %s: got %s\nwant %s", tc.written, tc.reader, got, tc.want)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

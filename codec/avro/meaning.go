@@ -18,9 +18,12 @@ var knownLogical = map[string]bool{
 
 // sameMeaning returns an error if a value would be read that means something else than what
 // was written, or a field filled in that has no default. It is called for pairs that resolve.
-func sameMeaning(writer, reader *avrolib.Schema) error {
+// Strict says that the reader has text where the writer has any bytes, or the like: whether
+// it fits is a matter of the value.
+func sameMeaning(writer, reader *avrolib.Schema) (strict bool, err error) {
 	m := meaning{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
-	return m.compare(tree(writer), tree(reader), "")
+	err = m.compare(tree(writer), tree(reader), "")
+	return m.strict, err
 }
 
 // missingDefault is what the library says of a field that cannot be filled in.
@@ -29,6 +32,7 @@ const missingDefault = "reader field has no default and is missing from writer"
 type meaning struct {
 	writer, reader map[string]*avrolib.SchemaNode
 	seen           map[[2]string]bool // records, by the names of both
+	strict         bool               // the reader looks at values in a way that the writer does not
 }
 
 func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
@@ -46,12 +50,20 @@ func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
 			return nil
 		}
 	}
-	if from, to := w.LogicalType, r.LogicalType; knownLogical[from] && (knownLogical[to] && from != to || from == "decimal" && r.Type == "string") {
+	from, to := w.LogicalType, r.LogicalType
+	if knownLogical[from] && (knownLogical[to] && from != to || from == "decimal" && r.Type == "string") ||
+		w.Type == "string" && (to == "decimal" || to == "big-decimal") {
+		if from == "" {
+			from = w.Type
+		}
 		if to == "" {
 			to = r.Type
 		}
 		return &avrolib.CompatibilityError{Path: path, WriterType: w.Type, ReaderType: r.Type,
 			Detail: "the writer means " + from + ", the reader takes it for " + to}
+	}
+	if checkOf(r) != nil && (from != to || w.Type == "bytes" && r.Type == "string") {
+		m.strict = true
 	}
 	switch {
 	case w.Type == "array" && r.Type == "array":
@@ -153,7 +165,7 @@ func unqualified(name string) string { return name[strings.LastIndexByte(name, '
 
 // defined returns the node, or what it refers to by name.
 func defined(n *avrolib.SchemaNode, types map[string]*avrolib.SchemaNode) *avrolib.SchemaNode {
-	if d, ok := types[n.Type]; ok {
+	if d, ok := types[n.Type]; ok && refers(n) {
 		return d
 	}
 	return n

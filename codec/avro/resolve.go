@@ -10,8 +10,9 @@ import (
 //
 // The table of the codec says which record an event is read as, so its name need not be
 // that of the writer's. What lies in it at the same place is read as the same type, too:
-// the Go types of old shapes are renamed when the code of today takes their names.
-func resolve(writer, reader *avrolib.Schema) (*avrolib.Schema, error) {
+// the Go types of old shapes are renamed when the code of today takes their names. For
+// strict see sameMeaning.
+func resolve(writer, reader *avrolib.Schema) (resolved *avrolib.Schema, strict bool, err error) {
 	n := namer{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
 	root := defined(tree(reader), n.reader)
 	if d, ok := n.reader[nodeName(root)]; ok {
@@ -19,16 +20,15 @@ func resolve(writer, reader *avrolib.Schema) (*avrolib.Schema, error) {
 	}
 	n.meet(tree(writer), root)
 	if n.changed {
-		var err error
 		if reader, err = root.Schema(); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	resolved, err := avrolib.Resolve(writer, reader)
-	if err != nil {
-		return nil, err
+	if resolved, err = avrolib.Resolve(writer, reader); err != nil {
+		return nil, false, err
 	}
-	return resolved, sameMeaning(writer, reader)
+	strict, err = sameMeaning(writer, reader)
+	return resolved, strict, err
 }
 
 // namer gives the named types of a reader the names as aliases that they have in the writer.

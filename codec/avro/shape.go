@@ -11,10 +11,12 @@ import (
 
 // shape is what a name and schema version of an event are stored as.
 type shape struct {
-	Declared
-	typ    reflect.Type
-	parsed *avrolib.Schema
-	root   *part
+	Declared // Written is guarded by Format.mu
+	typ      reflect.Type
+	derived  bool // its schema is that of the type
+	parsed   *avrolib.Schema
+	root     *part
+	open     bool // the type has an any in it: see kept
 }
 
 type shapeKey struct {
@@ -29,7 +31,7 @@ func (f *Format) newShape(name string, schema int, typ reflect.Type, written boo
 	if err != nil {
 		return nil, err
 	}
-	s.Schema = Schema{Text: text}
+	s.derived, s.Schema = !fromFile, Schema{Text: text}
 	if s.parsed, err = parseBounded(s.Schema, f.limits); err != nil {
 		return nil, err
 	}
@@ -38,7 +40,7 @@ func (f *Format) newShape(name string, schema int, typ reflect.Type, written boo
 		return nil, fmt.Errorf("%s: want a record, got %s", file, root.Type)
 	}
 	if fromFile {
-		if err := fits(s.parsed, typ); err != nil {
+		if s.open, err = fits(s.parsed, typ); err != nil {
 			return nil, fmt.Errorf("%v does not fit %s: %w", typ, file, err)
 		}
 	}

@@ -17,15 +17,29 @@ func tree(s *avrolib.Schema) *avrolib.SchemaNode {
 		}
 	})
 	each(root, "", func(n *avrolib.SchemaNode, namespace string) {
-		if full := namespace + "." + n.Type; !strings.Contains(n.Type, ".") && types[full] {
+		if full := namespace + "." + n.Type; refers(n) && !strings.Contains(n.Type, ".") && types[full] {
 			n.Type = full
 		}
 	})
 	return root
 }
 
+// refers reports whether a node is the name of a type, not a type itself: a record, say, may
+// be called array.
+func refers(n *avrolib.SchemaNode) bool {
+	switch n.Type {
+	case "array":
+		return n.Items == nil
+	case "map":
+		return n.Values == nil
+	case "union":
+		return len(n.Branches) == 0
+	}
+	return !primitives[n.Type] && !isNamed(n)
+}
+
 func isNamed(n *avrolib.SchemaNode) bool {
-	return isRecord(n) || n.Type == "enum" || n.Type == "fixed"
+	return n.Name != "" && (isRecord(n) || n.Type == "enum" || n.Type == "fixed")
 }
 
 // each calls fn for every node, with the namespace around it.

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/sr"
-
 	"github.com/annals-go/annals/codec"
 	"github.com/annals-go/annals/codec/avro"
 	"github.com/annals-go/annals/upcast"
@@ -56,11 +54,7 @@ var files embed.FS
 
 // NewFormat returns the format that all codecs of the program share. Development has
 // avro.WithRegistration among the options.
-func NewFormat(url, user, password string, opts ...avro.Option) (*avro.Format, error) {
-	registry, err := avro.NewClient(sr.URLs(url), sr.BasicAuth(user, password))
-	if err != nil {
-		return nil, err
-	}
+func NewFormat(registry avro.Registry, opts ...avro.Option) (*avro.Format, error) {
 	schemas, err := fs.Sub(files, "schemas")
 	if err != nil {
 		return nil, err

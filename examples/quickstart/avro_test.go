@@ -33,7 +33,11 @@ func registry(t *testing.T) *schemas.Registry {
 
 func newFormat(t *testing.T, r *schemas.Registry, opts ...avro.Option) *avro.Format {
 	t.Helper()
-	f, err := quickstart.NewFormat(r.URL, "user", "password", opts...)
+	client, err := avro.NewClient(sr.URLs(r.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := quickstart.NewFormat(client, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func TestDifferences(t *testing.T) {
 			err := l.decode(record(field("id", `"string"`)), record(where), []byte{0}, &into)
 			return fmt.Sprint(into.V.Street, " ", err)
 		}, "s <nil>", " V: decode default: zip: avro: unable to resolve type avro.nullDefaultType"},
-		{"time.Time in a union that has string before a timestamp, as any: give a union of ours one of the two", write[any](`["null","string",`+millis+`]`, time.UnixMilli(1).UTC()), "0230313937302d30312d30315430303a30303a30302e3030315a", "0402"},
+		{"time.Time in a union that has string before a timestamp, as any: give a union of ours one of the two", write[any](`["null","string",`+millis+`]`, time.UnixMilli(1).UTC()), "error: any holds time.Time, which would come back as another value (string)", "0402"},
 		{"text that is not UTF-8: hamba writes it", write(`"string"`, "\xff"), "error: field v: text is not valid UTF-8", "02ff"},
 		{"a symbol that the enum does not have: neither writes it", write(statusType, "LOST"), "error: unknown symbol \"LOST\"", "error: V: avro: unknown enum symbol: LOST"},
 		{"a decimal of too many digits: neither writes it", write(`{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`, big.NewRat(1234567, 100)), "error: decimal value has 7 digits, exceeds schema precision 4", "error: V: avro: cannot encode 12345.67"},

@@ -13,7 +13,8 @@
 //
 // A record is a struct, an enum a type of string with a constant for each symbol, a fixed
 // an array of bytes, a union of null and one other a pointer, and any other union any, with
-// a comment that lists what it may hold. Of the logical types date and the timestamps are
+// a comment that lists what it may hold; a union of two records is an error, since a value
+// would not say which of them it is. Of the logical types date and the timestamps are
 // time.Time, times of a day time.Duration, decimal is big.Rat with a tag, and uuid is
 // string. Others are what they are written as.
 //

@@ -64,6 +64,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A default in a default is what it was: bytes are text there, as in a schema.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	for typ, want := range map[string]string{
+		`{"type":"record","name":"S","fields":[{"name":"b","type":"bytes"},{"name":"l","type":{"type":"array","items":{"type":"fixed","name":"F","size":2}}}]},"default":{"b":"xyz","l":["\u0001\u00ff"]}`: `default={\"b\":\"xyz\",\"l\":[\"\\u0001ÿ\"]}`,
+		`["string","null"],"default":"?"`:        `default=?`,
+		`["null","string"],"default":null`:       ``,
+		`["null","int","string"],"default":null`: ``,
+	} {
+		got, err := avrogen.Generate("x", avrogen.File{Name: "r.avsc", Text: []byte(`{"type":"record","name":"R","fields":[{"name":"f","type":` + typ + `}]}`)})
+		if tag := "`avro:\"f"; err != nil || want != "" && !strings.Contains(string(got), tag+","+want+"\"`") || want == "" && !strings.Contains(string(got), tag+"\"`") {
+			t.Errorf("%s: %v\n%s\nwant %s", typ, err, got, want)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	t.Parallel()
 	record := func(fields string) string {
@@ -84,6 +100,7 @@ func TestMistakes(t *testing.T) {
 		{"x", "generate types: b.K: b.K.a and b.K.A are both KA in Go: rename one of them", []string{`{"type":"enum","name":"b.K","symbols":["a","A"]}`}},
 		{"x", "generate types: a.R holds itself (a.R in a.R): make it nullable, or an array or a map", []string{record(`{"name":"r","type":"R"}`)}},
 		{"x", "generate types: a.R: field f: big-decimal has no Go type: use decimal, with a precision and a scale", []string{record(`{"name":"f","type":{"type":"bytes","logicalType":"big-decimal"}}`)}},
+		{"x", "generate types: a.R: field f: a union of a.S and map comes as a map that does not say which it is: give each a field of its own", []string{record(`{"name":"f","type":[{"type":"record","name":"S","fields":[]},{"type":"map","values":"int"}]}`)}},
 	} {
 		var all []avrogen.File
 		for i, text := range c.texts {

@@ -72,8 +72,19 @@ func (g *generator) union(n *avrolib.SchemaNode) (expr, logical, note string, er
 		return "*" + expr, logical, note, err
 	}
 	var may []string
+	var asMap string
 	for i := range n.Branches {
 		b := &n.Branches[i]
+		if d := g.definition(b); d.Type == "record" || d.Type == "error" || d.Type == "map" {
+			what := "map"
+			if d.Type != "map" {
+				what = fullName(d)
+			}
+			if asMap != "" {
+				return "", "", "", fmt.Errorf("a union of %s and %s comes as a map that does not say which it is: give each a field of its own", asMap, what)
+			}
+			asMap = what
+		}
 		expr, _, _, err := g.expr(b)
 		if err != nil {
 			return "", "", "", err

@@ -170,20 +170,12 @@ func typeAliases(n *avrolib.SchemaNode) []string {
 }
 
 // defaultText is the default of a field as a tag has it: JSON, or text as it is if that
-// is not JSON of its own. A nullable field has null for a default, which needs no words;
-// another one has no place in a tag.
+// is not JSON of its own. A nullable field has null for a default, which needs no words.
 func defaultText(f *avrolib.SchemaField) (string, bool) {
-	if !f.HasDefault || f.Type.Type == "union" {
+	if _, nullable := nullableOf(&f.Type); !f.HasDefault || f.Type.Type == "union" && (!nullable || f.Default == nil) {
 		return "", false
 	}
-	v := f.Default
-	if b, ok := v.([]byte); ok { // one character for each byte
-		runes := make([]rune, len(b))
-		for i, c := range b {
-			runes[i] = rune(c)
-		}
-		v = string(runes)
-	}
+	v := asText(f.Default)
 	text, err := json.Marshal(v)
 	if err != nil {
 		return "", false // not a number, or infinite
@@ -192,6 +184,31 @@ func defaultText(f *avrolib.SchemaField) (string, bool) {
 		return s, true
 	}
 	return string(text), true
+}
+
+// asText returns a default with one character for each byte of what is bytes in it.
+func asText(dflt any) any {
+	switch v := dflt.(type) {
+	case []byte:
+		runes := make([]rune, len(v))
+		for i, c := range v {
+			runes[i] = rune(c)
+		}
+		return string(runes)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = asText(v[i])
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for k := range v {
+			out[k] = asText(v[k])
+		}
+		return out
+	}
+	return dflt
 }
 
 // tag is a literal of Go.

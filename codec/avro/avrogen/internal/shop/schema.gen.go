@@ -53,7 +53,7 @@ type Moved struct {
 // Address is the Avro record order.Address.
 type Address struct {
 	City string  `avro:"city"`
-	Zip  *string `avro:"zip"`
+	Zip  *string `avro:"zip,default=?"`
 }
 
 // Kind is the Avro enum order.Kind.
