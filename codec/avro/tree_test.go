@@ -47,3 +47,35 @@ func TestShortNames(t *testing.T) {
 		t.Errorf("another type inside: got %v", err)
 	}
 }
+
+// A type may have the name of a primitive in its namespace, and is another one.
+func TestTypesNamedLikePrimitives(t *testing.T) {
+	t.Parallel()
+	type Int struct {
+		V string `avro:"v"`
+	}
+	type R struct {
+		X Int   `avro:"x"`
+		N int32 `avro:"n"`
+		L []Int `avro:"l"`
+	}
+	const text = `{"type":"record","name":"R","namespace":"a","fields":[
+		{"name":"x","type":{"type":"record","name":"int","fields":[{"name":"v","type":"string"}]}},
+		{"name":"n","type":"int"},{"name":"l","type":{"type":"array","items":"a.int"}}]}`
+	f := avro.New(&registry{}, avro.WithRegistration(), avro.WithSchemas(fstest.MapFS{"a.r.v1.avsc": {Data: []byte(text)}}))
+	if err := f.Declare("a.r", 1, reflect.TypeFor[R](), true); err != nil {
+		t.Fatal(err)
+	}
+	want := R{Int{"x"}, 7, []Int{{"y"}}}
+	data, err := f.Marshal("a.r", 1, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got R
+	if err := f.Unmarshal("a.r", 1, data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("-got +want:\n%s", diff)
+	}
+}
