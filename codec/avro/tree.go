@@ -17,21 +17,16 @@ func tree(s *avrolib.Schema) *avrolib.SchemaNode {
 		}
 	})
 	each(root, "", func(n *avrolib.SchemaNode, namespace string) {
-		if full := namespace + "." + n.Type; !strings.Contains(n.Type, ".") && !reserved(n.Type) && types[full] {
+		bare, dot := strings.CutPrefix(n.Type, ".")
+		switch full := namespace + "." + n.Type; {
+		case dot && types[bare]: // of no namespace
+			n.Type = bare
+		case primitives[n.Type], isKind(n.Type): // a record a.int is a.int, and int is an int
+		case !strings.Contains(n.Type, ".") && types[full]:
 			n.Type = full
 		}
 	})
 	return root
-}
-
-// reserved reports what a name without a dot means whatever is defined: in the namespace a, a
-// record a.int is a.int, and int is an int.
-func reserved(name string) bool {
-	switch name {
-	case "record", "error", "enum", "fixed", "array", "map", "union":
-		return true
-	}
-	return primitives[name]
 }
 
 func isNamed(n *avrolib.SchemaNode) bool {

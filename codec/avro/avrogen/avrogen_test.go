@@ -107,6 +107,8 @@ func TestMistakes(t *testing.T) {
 		{"x", `generate types: 0.avsc: invalid record name "a..R": ` + names, []string{`{"type":"record","name":"a..R","fields":[]}`}},
 		{"x", `generate types: 0.avsc: invalid record namespace "1a.b": ` + names, []string{`{"type":"record","name":"R","namespace":"1a.b","fields":[]}`}},
 		{"x", `generate types: 0.avsc: invalid enum symbol "ä": ` + names, []string{`{"type":"enum","name":"E","symbols":["ä"]}`}},
+		{"x", "generate types: 0.avsc: a type is called map where it is used, as if it were any map: give it its namespace there, or another name", []string{`{"type":"record","name":"a.map","fields":[{"name":"m","type":["null","map"]}]}`}},
+		{"x", "generate types: 0.avsc: a type is called enum where it is used, as if it were any enum: give it its namespace there, or another name", []string{`{"type":"record","name":"enum","fields":[{"name":"m","type":["null",".enum"]}]}`}},
 		// An alias may be any text, and a tag holds most of them.
 		{"x", `generate types: 0.avsc: a.R: field f: alias "b,omitzero" cannot stand in the tag of a Go field: want one that is not empty, without , ( ) [ ]`, []string{record(`{"name":"f","type":"int","aliases":["b,omitzero"]}`)}},
 		{"x", `generate types: 0.avsc: a.R: field f: alias "" cannot stand in the tag of a Go field: want one that is not empty, without , ( ) [ ]`, []string{record(`{"name":"f","type":"int","aliases":[""]}`)}},

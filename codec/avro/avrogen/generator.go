@@ -66,6 +66,9 @@ func (g *generator) enter(n *avrolib.SchemaNode) {
 
 // collect notes every definition below a node of a file, the outer ones first.
 func (g *generator) collect(f avro.File, n *avrolib.SchemaNode) error {
+	if kind := strings.TrimPrefix(n.Type, "."); kinds[kind] && n.Name == "" && n.Items == nil && n.Values == nil && len(n.Branches) == 0 {
+		return fmt.Errorf("%s: a type is called %s where it is used, as if it were any %s: give it its namespace there, or another name", f.Name, kind, kind)
+	}
 	switch n.Type {
 	case "record", "error", "enum", "fixed":
 		full := fullName(n)
