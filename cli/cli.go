@@ -99,7 +99,7 @@ func New(opts ...Option) *cobra.Command {
 	}
 	flags.Var(&a.schema, "schema", "Postgres schema that Annals lives in")
 	flags.Var(&a.output, "output", "table or json, one object a line")
-	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; verify, schema check, rewind and relay replay have none unless it is given")
+	flags.Var(&a.timeout, "timeout", "longest that the command may take; with log --follow, each read; with export and import, each page or chunk; with schema serve, the start; verify, schema check, rewind and relay replay have none unless it is given")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.choices, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	streams := a.group("stream", "Look at streams")
 	streams.AddCommand(a.streamList(), a.streamShow())

@@ -14,7 +14,7 @@
 // Commands: migrate, roles, doctor, status, parked ls, parked show, parked retry,
 // parked discard, parked assign, parked note, parked audit, relay ls, relay adopt,
 // relay refill, relay replay, rewind, verify, schema ls, schema check, schema register,
-// schema gen, stream ls, stream show, log, export, import, version.
+// schema gen, schema serve, stream ls, stream show, log, export, import, version.
 // Without WithPool the database is the one of --database-url, else of the environment
 // variable DATABASE_URL.
 //
@@ -50,6 +50,6 @@
 // Commands that read check first that the schema is migrated; an error that says
 // it is not matches postgres.ErrNotMigrated. --timeout bounds a command as a
 // whole; with log --follow it bounds each read, with export and import each page
-// or chunk. Long commands tell standard error how far they have come: a bar on a
+// or chunk, with schema serve the start. Long commands tell standard error how far they have come: a bar on a
 // terminal, elsewhere a line every ten seconds.
 package cli

@@ -41,8 +41,8 @@ func WithCodecs(codecs ...Codec) Option {
 var errNoCodecs = errors.New("this program has no codecs: run the command in the binary of the service, made with cli.WithCodecs, or give --dir")
 
 func (a *app) schemas() *cobra.Command {
-	cmd := a.group("schema", "Look at schemas, check, register and generate them")
-	cmd.AddCommand(a.schemaList(), a.schemaCheck(), a.schemaRegister(), a.schemaGen())
+	cmd := a.group("schema", "Look at schemas, check, register, generate and serve them")
+	cmd.AddCommand(a.schemaList(), a.schemaCheck(), a.schemaRegister(), a.schemaGen(), a.schemaServe())
 	return cmd
 }
 

@@ -92,7 +92,8 @@ that of --mode? A schema that is not registered yet is no finding: annals schema
 
 --dir: the same with a committed directory of files SUBJECT.vVERSION.avsc, by BACKWARD_TRANSITIVE or --mode, and each
 file with those before it. A schema of the program that is not there is a finding; --write adds it, unless it is
-incompatible. With --dir the registry is compared with only if --registry is given, too.
+incompatible. With --dir the registry is compared with only if --registry is given, too. A file may use types that
+another of them defines.
 
 --corpus: does each pinned payload NAME.vSCHEMA[.label].json (or .payload) still decode to what its .want says, and
 has each shape of a codec that is not Avro one? It is the directory of codectest.Corpus.

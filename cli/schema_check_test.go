@@ -62,7 +62,7 @@ func TestSchemaCheckNamesTheField(t *testing.T) {
 		t.Errorf("schema check = %+v", got)
 	}
 	writeFile(t, filepath.Join(dir, "order.Bad.v1.avsc"), "{")
-	if got := run(t, "", []string{"schema", "check", "--dir", dir}, old); got.Code != 1 || !strings.HasPrefix(got.Stderr, "annals: check --dir: order.Bad: ") {
+	if got := run(t, "", []string{"schema", "check", "--dir", dir}, old); got.Code != 1 || !strings.HasPrefix(got.Stderr, "annals: read --dir: order.Bad.v1.avsc: not an Avro schema: unexpected EOF") {
 		t.Errorf("schema check = %+v", got)
 	}
 }

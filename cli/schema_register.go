@@ -52,7 +52,8 @@ func (a *app) schemaRegister() *cobra.Command {
 		Use:   "register",
 		Short: "Register the Avro schemas of the program",
 		Long: `Register the Avro schemas that the codecs write and read, or those of --dir, oldest version first. What is registered
-already stays as it is, so it can be run again.
+already stays as it is, so it can be run again. A file of --dir may use types that another of them defines: they are
+registered as parts of its schema, not as references.
 
 All of them are compared with the registry first. If one is not compatible nothing is registered, and the exit code
 is 1. It is also 1 if the registry refuses one after that; what was registered by then, and what was not, is listed.

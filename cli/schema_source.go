@@ -82,7 +82,8 @@ type inMode struct {
 func (m inMode) Mode(context.Context, string) (avro.Mode, error) { return m.mode, nil }
 
 // schemaDir is a directory of files SUBJECT.vVERSION.avsc. What a file name cannot have
-// is escaped as in a URL.
+// is escaped as in a URL. What one uses of others is in its text, as avro.Inline does it.
+// Other files are not looked at, not even for that: they may change, and these are history.
 type schemaDir struct {
 	path     string
 	subjects map[string][]avro.Registered
@@ -95,7 +96,10 @@ func readSchemaDir(path string) (*schemaDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read --dir: %w", err)
 	}
-	d := &schemaDir{path, map[string][]avro.Registered{}}
+	var (
+		all   []avro.Registered
+		files []avro.File
+	)
 	for _, e := range entries {
 		m := schemaFile.FindStringSubmatch(e.Name())
 		if m == nil {
@@ -113,7 +117,16 @@ func readSchemaDir(path string) (*schemaDir, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read --dir: %s: %w", e.Name(), err)
 		}
-		d.subjects[subject] = append(d.subjects[subject], avro.Registered{Subject: subject, Version: version, Schema: avro.Schema{Text: string(text)}})
+		all = append(all, avro.Registered{Subject: subject, Version: version})
+		files = append(files, avro.File{Name: e.Name(), Text: string(text)})
+	}
+	if files, err = avro.Inline(files...); err != nil {
+		return nil, fmt.Errorf("read --dir: %w", err)
+	}
+	d := &schemaDir{path, map[string][]avro.Registered{}}
+	for i, r := range all {
+		r.Schema.Text = files[i].Text
+		d.subjects[r.Subject] = append(d.subjects[r.Subject], r)
 	}
 	for _, versions := range d.subjects {
 		slices.SortFunc(versions, func(a, b avro.Registered) int { return cmp.Compare(a.Version, b.Version) })

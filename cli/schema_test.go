@@ -271,6 +271,53 @@ orders/placed  -      1   registered
 	}
 }
 
+// Files of a directory use each other, whichever comes first; what is registered needs no
+// other schema. Files that may change are no part of the history.
+func TestSchemaRegisterDirThatRefers(t *testing.T) {
+	t.Parallel()
+	url, dir := schemaRegistry(t), t.TempDir()
+	const address = `{"type":"record","name":"order.Address","fields":[{"name":"city","type":"string"}]}`
+	moved := `{"type":"record","name":"Moved","namespace":"order","fields":[{"name":"from","type":"Address"},{"name":"to","type":["null","order.Address"],"default":null}]}`
+	writeFile(t, filepath.Join(dir, "a.order.Moved.v1.avsc"), moved)
+	register := []string{"schema", "register", "--dir", dir, "--registry", url}
+	writeFile(t, filepath.Join(dir, "order.Address.avsc"), address)
+	check(t, run(t, "", register), result{Code: 1, Stderr: `annals: register schemas: a.order.Moved: normal form of schema: not an Avro schema: unknown type "order.Address": nothing was registered` + "\n"})
+	writeFile(t, filepath.Join(dir, "order.Address.v1.avsc"), address)
+	check(t, run(t, "", register), result{Stdout: `SUBJECT        EVENT  ID  RESULT
+a.order.Moved  -      1   registered
+order.Address  -      2   registered
+`})
+	client, err := avro.NewClient(sr.URLs(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.Schema(t.Context(), 1)
+	if err != nil || len(got.References) != 0 || got.Text != `{"type":"record","name":"order.Moved","fields":[{"type":`+
+		`{"type":"record","name":"order.Address","fields":[{"type":"string","name":"city"}]},"name":"from"},{"type":["null","order.Address"],"name":"to","default":null}]}` {
+		t.Errorf("registered: %+v, %v", got, err)
+	}
+	check(t, run(t, "", []string{"schema", "check", "--dir", dir, "--registry", url}),
+		result{Stderr: "checked 0 schemas against 2 files of " + dir + ", 2 schemas against the registry: all as it should be\n"})
+	// The same type in the file itself is the same schema.
+	writeFile(t, filepath.Join(dir, "a.order.Moved.v1.avsc"), strings.Replace(moved, `"Address"`, address, 1))
+	check(t, run(t, "", register), result{Stdout: `SUBJECT        EVENT  ID  RESULT
+a.order.Moved  -      1   was registered
+order.Address  -      2   was registered
+`})
+	// What is compared is what the types are.
+	writeFile(t, filepath.Join(dir, "a.order.Moved.v2.avsc"), strings.Replace(moved, "Address", "Place", 2))
+	writeFile(t, filepath.Join(dir, "order.Place.v1.avsc"), `{"type":"record","name":"order.Place","aliases":["order.Address"],"fields":[{"name":"city","type":"int"}]}`)
+	if got := run(t, "", []string{"schema", "check", "--dir", dir}); got.Code != 1 || !strings.HasPrefix(got.Stdout, "incompatible  a.order.Moved against version 1 under BACKWARD_TRANSITIVE: field order.Moved.from.city: ") {
+		t.Errorf("schema check = %+v, want that from.city is incompatible", got)
+	}
+	// Nothing says which version of a type is meant.
+	writeFile(t, filepath.Join(dir, "a.order.Moved.v1.avsc"), moved)
+	writeFile(t, filepath.Join(dir, "order.Address.v2.avsc"), strings.Replace(address, "}]", `},{"name":"zip","type":"string","default":""}]`, 1))
+	for _, args := range [][]string{register, {"schema", "check", "--dir", dir}} {
+		check(t, run(t, "", args), result{Code: 1, Stderr: "annals: read --dir: a.order.Moved.v1.avsc: uses order.Address, which order.Address.v1.avsc and order.Address.v2.avsc define, and not the same: define it in a.order.Moved.v1.avsc itself\n"})
+	}
+}
+
 // readOnlyAfter starts a registry that takes so many schemas, and then fails.
 func readOnlyAfter(t *testing.T, schemas int32) string {
 	t.Helper()

@@ -44,7 +44,7 @@ func TestNoCommandTellsSecrets(t *testing.T) {
 			"migrate --status", "roles --print", "doctor", "doctor --privileges", "status", "parked ls", "relay ls", "relay replay main --brokers 127.0.0.1:1",
 			"relay replay main --kafka-config " + refused, "relay replay main --kafka-config " + mangled, "relay replay main --kafka-config " + badKey,
 			"rewind relay/main --kafka-config " + refused, "rewind projection/none --to 0", "doctor --elsewhere " + wrong,
-			"verify", "stream ls", "stream show order-1", "log", "log --follow --limit 0", "export", "import " + good, "version", "nosuch", "status --nosuch " + good, good,
+			"verify", "stream ls", "stream show order-1", "log", "log --follow --limit 0", "export", "import " + good, "schema serve --postgres --listen " + c.ListenAddrs()[0], "version", "nosuch", "status --nosuch " + good, good,
 		} {
 			commands = append(commands, append(strings.Fields(words), "--output", output, "--timeout", "5s"))
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/annals-go/annals/postgres/postgrestest"
@@ -45,7 +46,18 @@ func TestExitCodes(t *testing.T) {
 
 func TestFollowEndsOnInterrupt(t *testing.T) {
 	t.Parallel()
-	cmd := annals(t, "log", "--follow", "--database-url", postgrestest.URL(t))
+	endsOn(t, os.Interrupt, "POSITION ", "", "log", "--follow", "--database-url", postgrestest.URL(t))
+}
+
+func TestServeEndsOnTerminate(t *testing.T) {
+	t.Parallel()
+	endsOn(t, syscall.SIGTERM, "http://127.0.0.1:", "a schema registry for development, ", "schema", "serve", "--listen", "127.0.0.1:0")
+}
+
+// endsOn sends annals a signal after its first line, and wants a good end.
+func endsOn(t *testing.T, sig os.Signal, line, told string, args ...string) {
+	t.Helper()
+	cmd := annals(t, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -55,15 +67,15 @@ func TestFollowEndsOnInterrupt(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	header, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || !strings.HasPrefix(header, "POSITION ") {
-		t.Fatalf("first line %q, %v: %s", header, err, stderr.String())
+	first, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.HasPrefix(first, line) {
+		t.Fatalf("first line %q, %v: %s", first, err, stderr.String())
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil || stderr.Len() > 0 {
-		t.Errorf("annals log --follow: %v %q, want a quiet end", err, stderr.String())
+	if err := cmd.Wait(); err != nil || !strings.HasPrefix(stderr.String(), told) || strings.Count(stderr.String(), "\n") > 1 || told == "" && stderr.Len() > 0 {
+		t.Errorf("annals %q: %v %q, want a quiet end", args, err, stderr.String())
 	}
 }
 

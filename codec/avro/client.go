@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -18,7 +19,8 @@ import (
 // Errors match codec.ErrUnavailable if the registry did not answer, or refused who asks
 // (401, 403: the settings can be mended, and no event is lost), or answered with 429, 5xx or
 // what is no answer of a registry. A schema that a registry calls invalid, and one that it
-// refuses as incompatible, are permanent errors. Nothing is tried again: the caller's retry
+// refuses as incompatible, are permanent errors. If it says no more than that it cannot compare
+// schemas (422 of Apicurio), Check says whether they are incompatible, and how. Nothing is tried again: the caller's retry
 // policy does that. A call ends after 5 s, or what the
 // client of sr.HTTPClient says, and with its context.
 //
@@ -93,6 +95,12 @@ func (c *Client) Register(ctx context.Context, subject string, s Schema) (int, e
 	id, err := c.sr.RegisterSchema(ctx, subject, sent, -1, -1)
 	if statusCode(err) == statusConflict {
 		return 0, c.incompatible(ctx, subject, s, err)
+	}
+	if code := errorCode(err); statusCode(err) == http.StatusUnprocessableEntity && (code == 0 || code == http.StatusUnprocessableEntity) {
+		err = c.unsaid(ctx, subject, s, err)
+	}
+	if errors.Is(err, ErrIncompatible) {
+		return 0, err
 	}
 	if err != nil {
 		return 0, fail(ctx, doing, err, nil)

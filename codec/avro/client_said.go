@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -57,6 +59,32 @@ func (c *Client) incompatible(ctx context.Context, subject string, s Schema, err
 		}
 	}
 	return e
+}
+
+// unsaid returns what Check finds between a schema and the versions of its subject, and the
+// refusal if that is nothing. It is for an answer of 422 without a code of its own, with which a registry tells
+// that its comparison has failed, such as Apicurio's where an alias is the name of a field that
+// the older schema has, too. That may be for another reason, so its words are kept.
+func (c *Client) unsaid(ctx context.Context, subject string, s Schema, refusal error) error {
+	mode, noMode := c.Mode(ctx, subject)
+	versions, noVersions := c.Versions(ctx, subject)
+	if noMode != nil || noVersions != nil {
+		return refusal
+	}
+	var earlier []Schema
+	for _, v := range versions {
+		earlier = append(earlier, v.Schema)
+	}
+	var broken *IncompatibleError
+	if !errors.As(Check(mode, s, earlier...), &broken) {
+		return refusal
+	}
+	broken.Subject = subject
+	if i := broken.Version - 1; i >= 0 && i < len(versions) {
+		broken.Version = versions[i].Version
+	}
+	broken.Rule += fmt.Sprintf(" (the registry says only: %s)", message(answer(refusal)))
+	return broken
 }
 
 // modeOf returns the mode that a text names last, or that of the subject.

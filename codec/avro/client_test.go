@@ -147,6 +147,50 @@ func TestClientErrors(t *testing.T) {
 	}
 }
 
+// A registry that says no more than 422 may mean that the schema is incompatible: Check knows.
+func TestClientSaysWhatARegistryDoesNot(t *testing.T) {
+	t.Parallel()
+	const said = `{"error_code":0,"message":"Could not execute compatibility rule on invalid Avro schema"}`
+	for name, tt := range map[string]struct {
+		refusal, mode, versions string
+		schema                  avro.Schema
+		want                    string
+	}{
+		"incompatible": {
+			said, `{"compatibilityLevel":"FULL"}`, `[3,7]`, avro.Schema{Text: `{"type":"record","name":"m.Cents","fields":[{"name":"v","type":"string"}]}`},
+			"subject s: schema is not compatible with version 7 (FULL): field m.Cents.v: the new schema does not read what this one has written: the writer has type long, the reader string (the registry says only: Could not execute compatibility rule on invalid Avro schema)",
+		},
+		"compatible":            {strings.Replace(said, "0", "422", 1), `{"compatibilityLevel":"FULL"}`, `[3,7]`, cents, ""},
+		"no schema":             {said, `{"compatibilityLevel":"FULL"}`, `[3,7]`, avro.Schema{Text: `{`}, ""},
+		"no mode":               {said, `{"compatibilityLevel":"SIDEWARD"}`, `[3,7]`, avro.Schema{Text: `"string"`}, ""},
+		"no versions":           {said, `{"compatibilityLevel":"FULL"}`, `{}`, avro.Schema{Text: `"string"`}, ""},
+		"a code that says more": {strings.Replace(said, "0", "42201", 1), `{"compatibilityLevel":"FULL"}`, `[3,7]`, avro.Schema{Text: `"string"`}, "register schema of subject s: the registry refuses it (42201): Could not execute compatibility rule on invalid Avro schema"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodPost:
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				_, _ = io.WriteString(w, tt.refusal)
+			case strings.HasPrefix(r.URL.Path, "/config"):
+				_, _ = io.WriteString(w, tt.mode)
+			case strings.HasSuffix(r.URL.Path, "/versions"):
+				_, _ = io.WriteString(w, tt.versions)
+			default:
+				_, _ = fmt.Fprintf(w, `{"subject":"s","version":%s,"id":1,"schema":%q}`, r.URL.Path[len(r.URL.Path)-1:], cents.Text)
+			}
+		}))
+		t.Cleanup(s.Close)
+		want := tt.want
+		if want == "" {
+			want = "register schema of subject s: the registry refuses it (422): Could not execute compatibility rule on invalid Avro schema"
+		}
+		_, err := newClient(t, sr.URLs(s.URL)).Register(t.Context(), "s", tt.schema)
+		if err == nil || err.Error() != want || errors.Is(err, avro.ErrIncompatible) != (name == "incompatible") || errors.Is(err, codec.ErrUnavailable) {
+			t.Errorf("%s:\ngot  %v\nwant %s", name, err, want)
+		}
+	}
+}
+
 // TestClientMissing: what is missing is permanent, whichever code says so.
 func TestClientMissing(t *testing.T) {
 	t.Parallel()

@@ -69,3 +69,28 @@ func FuzzSchema(f *testing.F) {
 		}
 	})
 }
+
+// What Inline returns of schemas is a schema that needs no other, or an error.
+func FuzzInline(f *testing.F) {
+	f.Add(`{"type":"record","name":"a.R","fields":[{"name":"s","type":"S"}]}`, `{"type":"record","name":"a.S","fields":[{"name":"r","type":["null","R"]}]}`)
+	f.Add(`{"type":"array","items":"a.E"}`, `{"type":"enum","name":"E","namespace":"a","symbols":["x"]}`)
+	f.Add(`[{"type":"a.F"},"null"]`, `{"type":"map","values":{"type":"fixed","name":"a.F","size":1}}`)
+	f.Fuzz(func(t *testing.T, one, two string) {
+		got, err := avro.Inline(avro.File{Name: "1", Text: one}, avro.File{Name: "2", Text: two})
+		if err != nil {
+			return
+		}
+		again, err := avro.Inline(got...)
+		if err != nil {
+			return // they have come to differ in what they define
+		}
+		for i, text := range []string{one, two} {
+			if _, err := avro.Normal(avro.Schema{Text: text}); err == nil && got[i].Text != text {
+				t.Errorf("a schema has changed: %s is %s", text, got[i].Text)
+			}
+			if got[i].Text != text && again[i].Text != got[i].Text {
+				t.Errorf("%s is %s after the first time and %s after the second", text, got[i].Text, again[i].Text)
+			}
+		}
+	})
+}

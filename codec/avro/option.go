@@ -24,7 +24,8 @@ func WithRegistration() Option { return func(s *settings) { s.register = true } 
 
 // WithSchemas takes the schemas of files named NAME.vVERSION.avsc, such as
 // order.placed.v1.avsc, instead of deriving them from the Go types. Types without a file
-// are derived. Default: none.
+// are derived. A file may use types that others ending in .avsc define, such as
+// order.Address.avsc: see Inline. Default: none.
 func WithSchemas(files fs.FS) Option {
 	if files == nil {
 		panic("avro: WithSchemas: want files, got nil")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 
 	avrolib "github.com/twmb/avro"
 )
@@ -59,7 +60,8 @@ func (f *Format) text(file, name string, schema int, typ reflect.Type) (text str
 	if f.files != nil {
 		b, err := fs.ReadFile(f.files, file)
 		if err == nil {
-			return string(b), true, nil
+			text, err := f.inlined(file, string(b))
+			return text, true, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", false, err
@@ -67,4 +69,31 @@ func (f *Format) text(file, name string, schema int, typ reflect.Type) (text str
 	}
 	text, err = derive(name, schema, typ)
 	return text, false, err
+}
+
+// inlined returns the text of a file with what it uses of the files beside it.
+func (f *Format) inlined(file, text string) (string, error) {
+	if _, err := parseBounded(Schema{Text: text}, f.limits); err == nil {
+		return text, nil // it needs none
+	}
+	names, err := fs.Glob(f.files, "*.avsc")
+	if err != nil {
+		return "", err
+	}
+	at := slices.Index(names, file)
+	if at < 0 {
+		return text, nil // of files that cannot be listed
+	}
+	var files []File
+	for _, name := range names {
+		b, err := fs.ReadFile(f.files, name)
+		if err != nil {
+			return "", err
+		}
+		files = append(files, File{Name: name, Text: string(b)})
+	}
+	if files, err = Inline(files...); err != nil {
+		return "", err
+	}
+	return files[at].Text, nil
 }

@@ -17,29 +17,23 @@ func tree(s *avrolib.Schema) *avrolib.SchemaNode {
 		}
 	})
 	each(root, "", func(n *avrolib.SchemaNode, namespace string) {
-		if full := namespace + "." + n.Type; refers(n) && !strings.Contains(n.Type, ".") && types[full] {
+		bare, dot := strings.CutPrefix(n.Type, ".")
+		switch full := namespace + "." + n.Type; {
+		case dot && types[bare]: // of no namespace
+			n.Type = bare
+		case refers(n) && !strings.Contains(n.Type, ".") && types[full]:
 			n.Type = full
 		}
 	})
 	return root
 }
 
-// refers reports whether a node is the name of a type, not a type itself: a record, say, may
-// be called array.
-func refers(n *avrolib.SchemaNode) bool {
-	switch n.Type {
-	case "array":
-		return n.Items == nil
-	case "map":
-		return n.Values == nil
-	case "union":
-		return len(n.Branches) == 0
-	}
-	return !primitives[n.Type] && !isNamed(n)
-}
+// refers reports whether a node is the name of a type, and not a type itself: a record a.int is
+// a.int, and int is an int.
+func refers(n *avrolib.SchemaNode) bool { return !primitives[n.Type] && !isKind(n.Type) }
 
 func isNamed(n *avrolib.SchemaNode) bool {
-	return n.Name != "" && (isRecord(n) || n.Type == "enum" || n.Type == "fixed")
+	return isRecord(n) || n.Type == "enum" || n.Type == "fixed"
 }
 
 // each calls fn for every node, with the namespace around it.

@@ -42,16 +42,6 @@ func TestNamesOfKinds(t *testing.T) {
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("-got +want:\n%s", diff)
 	}
-	// By its name alone, and without a namespace.
-	named := func(last string) avro.Schema {
-		return avro.Schema{Text: `{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"record","fields":[{"name":"n","type":` + last + `}]}},{"name":"b","type":"record"}]}`}
-	}
-	if err := avro.Check(avro.Full, named(`"long"`), named(`"long"`)); err != nil {
-		t.Error(err)
-	}
-	if err := avro.Check(avro.Full, named(`{"type":"long","logicalType":"timestamp-micros"}`), named(`{"type":"long","logicalType":"timestamp-millis"}`)); !errors.Is(err, avro.ErrIncompatible) {
-		t.Errorf("another unit: got %v", err)
-	}
 }
 
 // A schema written by hand names a type for the second time without its namespace, which
@@ -88,5 +78,89 @@ func TestShortNames(t *testing.T) {
 	}
 	if err := avro.Check(avro.Full, avro.Schema{Text: moved(`"long"`)}, avro.Schema{Text: moved(`"string"`)}); !errors.Is(err, avro.ErrIncompatible) {
 		t.Errorf("another type inside: got %v", err)
+	}
+}
+
+// A type may have the name of a primitive in its namespace, and is another one.
+func TestTypesNamedLikePrimitives(t *testing.T) {
+	t.Parallel()
+	type Int struct {
+		V string `avro:"v"`
+	}
+	type R struct {
+		X Int              `avro:"x"`
+		N int32            `avro:"n"`
+		L []Int            `avro:"l"`
+		F [1]byte          `avro:"f"`
+		M map[string]int32 `avro:"m"`
+	}
+	const text = `{"type":"record","name":"R","namespace":"a","fields":[
+		{"name":"x","type":{"type":"record","name":"int","fields":[{"name":"v","type":"string"}]}},
+		{"name":"n","type":"int"},{"name":"l","type":{"type":"array","items":"a.int"}},
+		{"name":"f","type":{"type":"fixed","name":"map","size":1}},{"name":"m","type":{"type":"map","values":"int"}}]}`
+	f := avro.New(&registry{}, avro.WithRegistration(), avro.WithSchemas(fstest.MapFS{"a.r.v1.avsc": {Data: []byte(text)}}))
+	if err := f.Declare("a.r", 1, reflect.TypeFor[R](), true); err != nil {
+		t.Fatal(err)
+	}
+	want := R{Int{"x"}, 7, []Int{{"y"}}, [1]byte{1}, map[string]int32{"k": 8}}
+	data, err := f.Marshal("a.r", 1, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got R
+	if err := f.Unmarshal("a.r", 1, data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("-got +want:\n%s", diff)
+	}
+}
+
+// A name that is the word for a kind of types means any of that kind: it is refused before it
+// is taken for one without its parts.
+func TestTypesCalledLikeKinds(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"record", "error", "enum", "fixed", "array", "map", "union"} {
+		for _, ref := range []string{`["null","` + kind + `"]`, `["null",{"type":"array","items":"` + kind + `"}]`} {
+			for _, name := range []string{kind, "a." + kind} {
+				s := avro.Schema{Text: `{"type":"record","name":"` + name + `","fields":[{"name":"v","type":` + ref + `}]}`}
+				want := "check schema: not an Avro schema: a type is called " + kind + " where it is used, as if it were any " + kind + ": give it its namespace there, or another name"
+				if err := avro.Check(avro.Full, s, s); err == nil || err.Error() != want {
+					t.Errorf("%s: got %v\nwant %s", s.Text, err, want)
+				}
+			}
+		}
+		// Its full name is another thing.
+		s := avro.Schema{Text: `{"type":"record","name":"a.` + kind + `","fields":[{"name":"v","type":["null","a.` + kind + `"]},{"name":"m","type":{"type":"map","values":{"type":"array","items":"int"}}}]}`}
+		if err := avro.Check(avro.Full, s, s); err != nil {
+			t.Errorf("%s: %v", s.Text, err)
+		}
+		if _, err := avro.Normal(s); err != nil {
+			t.Errorf("%s: %v", s.Text, err)
+		}
+	}
+}
+
+// A dot in front of a name says that it has no namespace.
+func TestNamesWithADot(t *testing.T) {
+	t.Parallel()
+	type S struct {
+		R *S `avro:"r"`
+	}
+	type R struct {
+		R *S `avro:"r"`
+	}
+	text := `{"type":"record","name":"R","fields":[{"name":"r","type":["null",{"type":"record","name":"a.S","fields":[{"name":"r","type":["null",".R"]}]}]}]}`
+	f := avro.New(&registry{}, avro.WithRegistration(), avro.WithSchemas(fstest.MapFS{"a.r.v1.avsc": {Data: []byte(text)}}))
+	if err := f.Declare("a.r", 1, reflect.TypeFor[R](), true); err != nil {
+		t.Fatal(err)
+	}
+	data, err := f.Marshal("a.r", 1, R{&S{&S{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got R
+	if err := f.Unmarshal("a.r", 1, data, &got); err != nil || got.R == nil || got.R.R == nil || got.R.R.R != nil {
+		t.Errorf("Unmarshal = %+v, %v", got, err)
 	}
 }

@@ -47,7 +47,7 @@ var allowed = map[string]string{
 	// others that adapt one thing each
 	"worker/gobreaker":                 "worker github.com/sony/gobreaker/v2",
 	"codec/avro":                       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
-	"codec/avro/avrogen":               "github.com/twmb/avro",
+	"codec/avro/avrogen":               "codec/avro github.com/twmb/avro",
 	"codec/avro/avrogen/internal/shop": "",
 
 	// environments for examples and tests

@@ -3,9 +3,9 @@
 //
 // # Usage
 //
-//	server := http.Server{Handler: registry.New(registry.Memory())}
+//	err := registry.New(registry.Memory()).Serve(ctx, listener)
 //
-// Package internal/devenv/schemas starts one.
+// annals schema serve does that, and so does package internal/devenv/schemas for tests.
 //
 // # Promises
 //

@@ -19,7 +19,9 @@
 // string. Others are what they are written as.
 //
 // Fields have Go names with the usual initialisms: order_id is OrderID. A type keeps its
-// name if Go can export it. Names that would be the same in Go are an error.
+// name if Go can export it. So no name is a keyword, a predeclared one or that of an import.
+// Names that would be the same in Go are an error, and so is an alias that a tag cannot hold.
+// Documentation becomes comments of one line each, with what is not to be seen as escapes.
 //
 // The tags say name, aliases, logical type and default, so a schema that avro.New derives
 // from the struct reads and is read by that of the file, but for enums, unions of several,
@@ -32,10 +34,14 @@ import (
 	"fmt"
 	"go/format"
 	"go/token"
+	"strconv"
 	"strings"
 	"text/template"
+	"unicode"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro"
 )
 
 // File is a schema, and how errors and the generated code name it.
@@ -46,80 +52,77 @@ type File struct {
 
 // Generate returns the source of a Go file of the package with the types of all files, in
 // their order, gofmt-ed. A file may use types that another one defines, whichever comes
-// first. The same files give the same bytes. Errors name the file, or the type and field.
+// first, as avro.Inline has it; files that define the same type have to agree on it, but for
+// documentation. The same files give the same bytes. Errors name the file, and the type and
+// field.
 func Generate(pkg string, files ...File) ([]byte, error) {
-	if !token.IsIdentifier(pkg) || pkg == "_" {
-		return nil, fmt.Errorf("generate types: package %q: want a Go identifier that is no keyword", pkg)
-	}
-	if len(files) == 0 {
-		return nil, errors.New("generate types: no files, want at least one schema")
-	}
-	parsed, err := parse(files)
+	source, err := generate(pkg, files)
 	if err != nil {
 		return nil, fmt.Errorf("generate types: %w", err)
 	}
-	g := generator{defined: map[string]*avrolib.SchemaNode{}, names: map[string]string{}, taken: map[string]string{}}
-	for _, s := range parsed {
-		if err := g.collect(s.Root()); err != nil {
-			return nil, fmt.Errorf("generate types: %w", err)
-		}
+	return source, nil
+}
+
+func generate(pkg string, files []File) ([]byte, error) {
+	if !token.IsIdentifier(pkg) || pkg == "_" {
+		return nil, fmt.Errorf("package %q: want a Go identifier that is no keyword", pkg)
 	}
+	if len(files) == 0 {
+		return nil, errors.New("no files, want at least one schema")
+	}
+	all := make([]avro.File, len(files))
+	for i, f := range files {
+		all[i] = avro.File{Name: oneLine(f.Name), Text: string(f.Text)}
+	}
+	all, err := avro.Inline(all...)
+	if err != nil {
+		return nil, err
+	}
+	g := newGenerator(all)
 	m := model{Package: pkg}
-	for _, f := range files {
-		m.Files = append(m.Files, oneLine(f.Name))
-	}
-	for _, n := range g.order {
-		t, err := g.declare(n)
+	for _, f := range all {
+		m.Files = append(m.Files, f.Name)
+		parsed, err := avrolib.Parse(f.Text)
 		if err != nil {
-			return nil, fmt.Errorf("generate types: %s: %w", fullName(n), err)
+			return nil, fmt.Errorf("%s: %w", f.Name, remedied(err))
 		}
-		m.Types = append(m.Types, t)
+		if err := g.collect(f, parsed.Root()); err != nil {
+			return nil, err
+		}
 	}
-	if err := g.ends(); err != nil {
-		return nil, fmt.Errorf("generate types: %w", err)
+	if m.Types, err = g.types(); err != nil {
+		return nil, err
 	}
 	m.Time, m.Big = g.usesTime, g.usesBig
 	var b bytes.Buffer
 	if err := source.Execute(&b, m); err != nil {
-		return nil, fmt.Errorf("generate types: %w", err)
+		return nil, err
 	}
-	out, err := format.Source(b.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("generate types: %w", err)
-	}
-	return out, nil
+	return format.Source(b.Bytes())
 }
 
-// parse reads the files in an order in which each has what it refers to, and returns them
-// in the order that they were given in.
-func parse(files []File) ([]*avrolib.Schema, error) {
-	var cache avrolib.SchemaCache
-	out := make([]*avrolib.Schema, len(files))
-	for left := len(files); left > 0; {
-		var failed error
-		before := left
-		for i, f := range files {
-			if out[i] != nil {
-				continue
-			}
-			s, err := cache.Parse(string(f.Text))
-			if err != nil {
-				if failed == nil {
-					failed = fmt.Errorf("%s: %s", f.Name, strings.TrimPrefix(err.Error(), "avro: "))
-				}
-				continue
-			}
-			out[i] = s
-			left--
-		}
-		if left == before {
-			return nil, failed
-		}
+// remedied says what names are like if the parser has refused one.
+func remedied(err error) error {
+	text := strings.TrimPrefix(err.Error(), "avro: ")
+	if what, _, bad := strings.Cut(text, `: invalid name "`); bad {
+		return fmt.Errorf("%s: Avro has names of the letters A to Z, digits and _ only, which begin with no digit, and namespaces of such names with dots between them: rename it", what)
 	}
-	return out, nil
+	return errors.New(text)
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine makes a text fit for a comment of one line: white space is a space, and what is not
+// to be seen, or changes how the rest is seen, an escape.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, r := range strings.Join(strings.Fields(s), " ") {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}
 
 // model is what the template shows.
 type model struct {
@@ -133,16 +136,31 @@ type typeModel struct {
 	Name    string
 	Doc     []string // lines
 	Kind    string   // struct, or what the type is
+	Logical string   // of a fixed
 	Fields  []fieldModel
 	Symbols []symbolModel
+}
+
+// key is the same for two definitions that give the same type, but for comments, and for
+// aliases of types, which stand where a type is defined.
+func (t typeModel) key() string {
+	all := []string{t.Kind, t.Logical}
+	for _, f := range t.Fields {
+		all = append(all, f.Name, f.Type, f.Same)
+	}
+	for _, s := range t.Symbols {
+		all = append(all, s.Symbol)
+	}
+	return strings.Join(all, "\n")
 }
 
 type fieldModel struct {
 	Name, Type, Tag string
 	Doc             []string
+	Same            string // what the tag says, but for aliases of the type
 }
 
-type symbolModel struct{ Name, Value string }
+type symbolModel struct{ Name, Symbol, Value string }
 
 var source = template.Must(template.New("types").Parse(`// Code generated by annals schema gen from {{range $i, $f := .Files}}{{if $i}}, {{end}}{{$f}}{{end}}. DO NOT EDIT.
 

@@ -139,7 +139,7 @@ func (g *generator) walk(n *avrolib.SchemaNode, path []string, done map[string]b
 	full := fullName(n)
 	for _, p := range path {
 		if p == full {
-			return fmt.Errorf("%s holds itself (%s): make it nullable, or an array or a map", full, strings.Join(append(path, full), " in "))
+			return fmt.Errorf("%s: %s holds itself (%s): make it nullable, or an array or a map", g.files[full], full, strings.Join(append(path, full), " in "))
 		}
 	}
 	if done[full] {

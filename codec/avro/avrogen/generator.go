@@ -1,34 +1,62 @@
 package avrogen
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro"
 )
 
 // generator knows the named types of all files.
 type generator struct {
 	order             []*avrolib.SchemaNode          // definitions, as they are to be written
 	defined           map[string]*avrolib.SchemaNode // by full name
+	files             map[string]string              // that define them, the first of each
+	again             []repeat                       // definitions in further files
 	names             map[string]string              // in Go, by full name
 	taken             map[string]string              // what has a name of the Go package
 	scope             string                         // namespace that short names are looked up in
 	usesTime, usesBig bool
 }
 
+// repeat is a definition of a type in a second file.
+type repeat struct {
+	node *avrolib.SchemaNode
+	file string
+}
+
+func newGenerator(files []avro.File) *generator {
+	g := &generator{defined: map[string]*avrolib.SchemaNode{}, files: map[string]string{}, names: map[string]string{}, taken: map[string]string{}}
+	for _, f := range files {
+		for _, full := range f.Defines {
+			if g.files[full] == "" {
+				g.files[full] = f.Name
+			}
+		}
+	}
+	return g
+}
+
 // named returns the definition of a name, which may lack the namespace that it stands in.
 func (g *generator) named(name string) *avrolib.SchemaNode {
+	if kinds[name] || plain[name] != "" {
+		return nil // a type a.map is no map
+	}
 	if !strings.Contains(name, ".") && g.scope != "" {
 		if d := g.defined[g.scope+"."+name]; d != nil {
 			return d
 		}
 	}
-	return g.defined[name]
+	return g.defined[strings.TrimPrefix(name, ".")]
 }
+
+// kinds are the words for types that have parts.
+var kinds = map[string]bool{"record": true, "error": true, "enum": true, "fixed": true, "array": true, "map": true, "union": true}
 
 // enter looks names up in the namespace of a definition from here on.
 func (g *generator) enter(n *avrolib.SchemaNode) {
@@ -36,35 +64,34 @@ func (g *generator) enter(n *avrolib.SchemaNode) {
 	g.scope = strings.TrimSuffix(strings.TrimSuffix(full, simpleName(full)), ".")
 }
 
-// collect notes every definition below a node, the outer ones first.
-func (g *generator) collect(n *avrolib.SchemaNode) error {
+// collect notes every definition below a node of a file, the outer ones first.
+func (g *generator) collect(f avro.File, n *avrolib.SchemaNode) error {
+	if kind := strings.TrimPrefix(n.Type, "."); kinds[kind] && n.Name == "" && n.Items == nil && n.Values == nil && len(n.Branches) == 0 {
+		return fmt.Errorf("%s: a type is called %s where it is used, as if it were any %s: give it its namespace there, or another name", f.Name, kind, kind)
+	}
 	switch n.Type {
 	case "record", "error", "enum", "fixed":
 		full := fullName(n)
-		if g.defined[full] != nil {
-			return nil // in another file, which the parser has compared
-		}
-		g.defined[full] = n
-		if n.Type == "fixed" && n.LogicalType == "decimal" {
-			return nil // big.Rat
-		}
-		g.order = append(g.order, n)
-		g.names[full] = typeName(simpleName(full))
-		if err := g.take(g.names[full], full); err != nil {
-			return err
+		switch {
+		case g.defined[full] == nil:
+			if err := g.define(full, n); err != nil {
+				return err
+			}
+		case g.files[full] != f.Name && slices.Contains(f.Defines, full):
+			g.again = append(g.again, repeat{n, f.Name})
 		}
 		for i := range n.Fields {
-			if err := g.collect(&n.Fields[i].Type); err != nil {
+			if err := g.collect(f, &n.Fields[i].Type); err != nil {
 				return err
 			}
 		}
 	case "array":
-		return g.collect(n.Items)
+		return g.collect(f, n.Items)
 	case "map":
-		return g.collect(n.Values)
+		return g.collect(f, n.Values)
 	case "union":
 		for i := range n.Branches {
-			if err := g.collect(&n.Branches[i]); err != nil {
+			if err := g.collect(f, &n.Branches[i]); err != nil {
 				return err
 			}
 		}
@@ -72,14 +99,71 @@ func (g *generator) collect(n *avrolib.SchemaNode) error {
 	return nil
 }
 
+// define gives a definition its name.
+func (g *generator) define(full string, n *avrolib.SchemaNode) error {
+	g.defined[full] = n
+	if n.Type == "fixed" && n.LogicalType == "decimal" {
+		return nil // big.Rat
+	}
+	g.order = append(g.order, n)
+	g.names[full] = typeName(simpleName(full))
+	return g.take(g.names[full], fmt.Sprintf("%s (%s)", full, g.files[full]))
+}
+
 // take gives a name of the package to something.
 func (g *generator) take(name, what string) error {
 	if other, taken := g.taken[name]; taken {
-		return fmt.Errorf("%s and %s are both %s in Go: rename one of them", other, what, name)
+		return fmt.Errorf("%s and %s are both %s in Go: rename one of them, or generate them into packages of their own", other, what, name)
 	}
 	g.taken[name] = what
 	return nil
 }
+
+// types returns the Go types of all definitions.
+func (g *generator) types() ([]typeModel, error) {
+	if len(g.order) == 0 {
+		return nil, errors.New("the files define no record, enum or fixed: there is nothing to generate")
+	}
+	var all []typeModel
+	for _, n := range g.order {
+		t, err := g.declare(n)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", g.files[fullName(n)], fullName(n), err)
+		}
+		for _, s := range t.Symbols {
+			if err := g.take(s.Name, fmt.Sprintf("symbol %s of %s (%s)", s.Symbol, fullName(n), g.files[fullName(n)])); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, t)
+	}
+	for _, r := range g.again {
+		if err := g.agrees(r); err != nil {
+			return nil, err
+		}
+	}
+	return all, g.ends()
+}
+
+// agrees returns an error if a type is another one in a second file.
+func (g *generator) agrees(r repeat) error {
+	full := fullName(r.node)
+	first, err := g.declare(g.defined[full])
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", g.files[full], full, err)
+	}
+	second, err := g.declare(r.node)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", r.file, full, err)
+	}
+	if first.key() != second.key() {
+		return fmt.Errorf("%s is defined in %s and in %s, and not the same: make it the same, or give one of them", full, g.files[full], r.file)
+	}
+	return nil
+}
+
+// maxFixed is more than a payload has bytes.
+const maxFixed = 1 << 24
 
 // declare returns the Go type of a definition.
 func (g *generator) declare(n *avrolib.SchemaNode) (typeModel, error) {
@@ -96,16 +180,21 @@ func (g *generator) declare(n *avrolib.SchemaNode) (typeModel, error) {
 	}
 	switch n.Type {
 	case "fixed":
-		t.Kind = fmt.Sprintf("[%d]byte", n.Size)
+		if n.Size > maxFixed {
+			return t, fmt.Errorf("a fixed of %d bytes: want at most %d, which no payload exceeds", n.Size, maxFixed)
+		}
+		t.Kind, t.Logical = fmt.Sprintf("[%d]byte", n.Size), fmt.Sprint(n.LogicalType, n.Precision, n.Scale)
 		return t, nil
 	case "enum":
 		t.Kind = "string"
+		symbols := map[string]string{}
 		for _, s := range n.Symbols {
 			name := t.Name + goName(s)
-			if err := g.take(name, full+"."+s); err != nil {
-				return t, err
+			if other, taken := symbols[name]; taken {
+				return t, fmt.Errorf("symbols %s and %s are both %s in Go: rename one of them", other, s, name)
 			}
-			t.Symbols = append(t.Symbols, symbolModel{name, strconv.Quote(s)})
+			symbols[name] = s
+			t.Symbols = append(t.Symbols, symbolModel{Name: name, Symbol: s, Value: strconv.Quote(s)})
 		}
 		return t, nil
 	}
@@ -123,111 +212,4 @@ func (g *generator) declare(n *avrolib.SchemaNode) (typeModel, error) {
 		t.Fields = append(t.Fields, m)
 	}
 	return t, nil
-}
-
-func (g *generator) field(f *avrolib.SchemaField) (fieldModel, error) {
-	expr, logical, note, err := g.expr(&f.Type)
-	if err != nil {
-		return fieldModel{}, err
-	}
-	m := fieldModel{Name: goName(f.Name), Type: expr, Doc: docLines(f.Doc)}
-	if note != "" {
-		m.Doc = append(m.Doc, note)
-	}
-	parts := []string{f.Name}
-	if logical != "" {
-		parts = append(parts, logical)
-	}
-	for _, a := range f.Aliases {
-		parts = append(parts, "alias="+a)
-	}
-	for _, a := range typeAliases(&f.Type) {
-		parts = append(parts, "type-alias="+a)
-	}
-	if dflt, ok := defaultText(f); ok {
-		parts = append(parts, "default="+dflt) // the last: it ends with the tag
-	}
-	m.Tag = tag(strings.Join(parts, ","))
-	return m, nil
-}
-
-// typeAliases are those of a type that is defined here: where it is only named, a schema
-// that is derived takes them from its definition.
-func typeAliases(n *avrolib.SchemaNode) []string {
-	switch n.Type {
-	case "record", "fixed":
-		return n.Aliases
-	case "array":
-		return typeAliases(n.Items)
-	case "map":
-		return typeAliases(n.Values)
-	case "union":
-		if inner, nullable := nullableOf(n); nullable {
-			return typeAliases(inner)
-		}
-	}
-	return nil
-}
-
-// defaultText is the default of a field as a tag has it: JSON, or text as it is if that
-// is not JSON of its own. A nullable field has null for a default, which needs no words.
-func defaultText(f *avrolib.SchemaField) (string, bool) {
-	if _, nullable := nullableOf(&f.Type); !f.HasDefault || f.Type.Type == "union" && (!nullable || f.Default == nil) {
-		return "", false
-	}
-	v := asText(f.Default)
-	text, err := json.Marshal(v)
-	if err != nil {
-		return "", false // not a number, or infinite
-	}
-	if s, ok := v.(string); ok && s != "" && !json.Valid([]byte(s)) && strconv.CanBackquote(s) {
-		return s, true
-	}
-	return string(text), true
-}
-
-// asText returns a default with one character for each byte of what is bytes in it.
-func asText(dflt any) any {
-	switch v := dflt.(type) {
-	case []byte:
-		runes := make([]rune, len(v))
-		for i, c := range v {
-			runes[i] = rune(c)
-		}
-		return string(runes)
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = asText(v[i])
-		}
-		return out
-	case map[string]any:
-		out := map[string]any{}
-		for k := range v {
-			out[k] = asText(v[k])
-		}
-		return out
-	}
-	return dflt
-}
-
-// tag is a literal of Go.
-func tag(avro string) string {
-	text := "avro:" + strconv.Quote(avro)
-	if strconv.CanBackquote(text) {
-		return "`" + text + "`"
-	}
-	return strconv.Quote(text)
-}
-
-// docLines are the lines of a doc comment, which it cannot leave.
-func docLines(doc string) []string {
-	if strings.TrimSpace(doc) == "" {
-		return nil
-	}
-	lines := strings.FieldsFunc(doc, func(r rune) bool { return r == '\n' || r == '\r' })
-	for i, l := range lines {
-		lines[i] = oneLine(l)
-	}
-	return slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 }

@@ -34,11 +34,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
-	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -53,9 +50,8 @@ type Registry struct {
 	// External means that SCHEMA_REGISTRY_URL named the registry: Close leaves it alone.
 	External bool
 
-	server *http.Server  // nil when External
-	ended  chan struct{} // closed when the server has ended
-	once   sync.Once
+	stop  context.CancelFunc // nil when External
+	ended chan struct{}      // closed when the server has ended
 }
 
 // Start returns the registry that SCHEMA_REGISTRY_URL names, else starts one. It connects to no registry. The registry
@@ -95,21 +91,11 @@ func serve(ctx context.Context, store registry.Store) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start schema registry: %w", err)
 	}
-	r := &Registry{
-		URL: "http://" + listener.Addr().String(),
-		server: &http.Server{
-			Handler:           registry.New(store),
-			ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout:       10 * time.Second,
-			WriteTimeout:      30 * time.Second,
-			IdleTimeout:       60 * time.Second,
-			MaxHeaderBytes:    64 << 10,
-		},
-		ended: make(chan struct{}),
-	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r := &Registry{URL: "http://" + listener.Addr().String(), stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(r.ended)
-		if err := r.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := registry.New(store).Serve(serving, listener); err != nil {
 			slog.Default().Error("schema registry has stopped", "error", err)
 		}
 	}()
@@ -119,15 +105,9 @@ func serve(ctx context.Context, store registry.Store) (*Registry, error) {
 // Close stops the registry and forgets its schemas, unless they are in a database. Requests in flight have 5 s to end.
 // It may be called more than once, from any goroutine. It does nothing to an external registry.
 func (r *Registry) Close() {
-	if r.server == nil {
+	if r.stop == nil {
 		return
 	}
-	r.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := r.server.Shutdown(ctx); err != nil {
-			_ = r.server.Close() // it had its time
-		}
-		<-r.ended
-	})
+	r.stop()
+	<-r.ended
 }

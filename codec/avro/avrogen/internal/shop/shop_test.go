@@ -50,12 +50,14 @@ var compareRats = cmp.Comparer(func(a, b big.Rat) bool { return a.Cmp(&b) == 0 }
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	format := avro.New(&registry{}, avro.WithSchemas(os.DirFS("schemas")))
-	c := codec.New[any](format, codec.Types[any]{"order.placed": shop.Placed{}, "order.noted": shop.Noted{}})
+	c := codec.New[any](format, codec.Types[any]{"order.placed": shop.Placed{}, "order.noted": shop.Noted{}, "order.moved": shop.Moved{}})
 	note := shop.Noted{
 		Kind: shop.KindVipCustomer, Kinds: []shop.Kind{shop.KindOther, shop.KindComplaint}, About: "it",
 		Fee: *big.NewRat(250, 100), Times: []time.Time{time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC)}, Span: shop.Span{1, 11: 9},
 	}
-	for _, e := range []any{placed(), shop.Placed{OrderID: placed().OrderID, PlacedAt: time.Unix(0, 0).UTC(), Lines: []shop.Line{}, Labels: map[string]string{}, Raw: []byte{}}, note} {
+	zip := "00100"
+	moved := shop.Moved{From: &shop.Address{City: "Oslo"}, To: shop.Address{City: "Rome", Zip: &zip}, Kind: shop.KindOther} // Address and Kind are in other files
+	for _, e := range []any{placed(), shop.Placed{OrderID: placed().OrderID, PlacedAt: time.Unix(0, 0).UTC(), Lines: []shop.Line{}, Labels: map[string]string{}, Raw: []byte{}}, note, moved} {
 		raw, err := c.Encode(e)
 		if err != nil {
 			t.Error(err)
