@@ -89,7 +89,7 @@ func TestSchemaCheckStored(t *testing.T) {
 undecodable   item.added v1 at position 7: decode item-1@4 (item.added, position 7): event cannot be decoded: content type is "text/plain", this codec reads "application/json" (1 of 1 samples failed, of 1 event)
 undecodable   item.added v2 at position 6: decode item-1@3 (item.added, position 6): event cannot be decoded: unknown schema version 2 of item.added: this program knows up to 1 (1 of 1 samples failed, of 1 event)
 undecodable   order.noted v1 at position 2: decode order-1@2 (order.noted, position 2): event cannot be decoded: unknown event name "order.noted" (1 of 1 samples failed, of 1 event)
-undecodable   order.placed v2 at position 1: field order.PlacedV2.Cents: decode order-1@1 (order.placed, position 1): event cannot be decoded: schema id 1: schema is not compatible (BACKWARD_TRANSITIVE): field order.PlacedV2.Cents: this program does not read what it has written: the writer has type long, the reader string (1 of 1 samples failed, of 1 event)
+undecodable   order.placed v2 at position 1: field order.PlacedV2.Cents: decode order-1@1 (order.placed, position 1): event cannot be decoded: schema id 1: schema is not compatible: field order.PlacedV2.Cents: this program does not read what it has written: the writer has type long, the reader string (1 of 1 samples failed, of 1 event)
 unknown       payment.made v3 at position 3: no codec of this program covers it, and 1 event is stored up to position 3: give cli.WithCodecs its codec, or leave it out with --ignore payment
 `
 	check(t, got, result{Code: 1, Stdout: want, Stderr: "annals: check schemas: 6 findings in 6 samples of 6 stored shapes\n"})

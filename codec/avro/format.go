@@ -355,7 +355,9 @@ func (f *Format) Resolves(name string, version int, writer Schema) error {
 func (s *shape) reads(writer *avrolib.Schema) (resolved *avrolib.Schema, strict bool, err error) {
 	resolved, strict, err = resolve(writer, s.parsed)
 	if err != nil {
-		return nil, false, explain(err, s.parsed, "this program does not read what it has written")
+		e := explain(err, s.parsed, "this program does not read what it has written")
+		e.Mode = None
+		return nil, false, e
 	}
 	return resolved, strict, nil
 }

@@ -53,7 +53,7 @@ var (
 type IncompatibleError struct {
 	Subject string // empty if it is not known
 	Version int    // of the subject: the earlier schema that does not go with the new one; 0 if it is not known
-	Mode    Mode
+	Mode    Mode   // None: this program is to read a payload, whatever the mode of its subject
 	Field   string // path to it, such as order.Placed.lines.price; empty if it is the schema itself, or not known
 	Rule    string // what is wrong, such as "reader field has no default and the writer lacks it"
 }
@@ -66,7 +66,9 @@ func (e *IncompatibleError) Error() string {
 	if e.Version > 0 {
 		text += fmt.Sprintf(" with version %d", e.Version)
 	}
-	text += fmt.Sprintf(" (%v)", e.Mode)
+	if e.Mode != None {
+		text += fmt.Sprintf(" (%v)", e.Mode)
+	}
 	if e.Field != "" {
 		text += fmt.Sprintf(": field %s", e.Field)
 	}
