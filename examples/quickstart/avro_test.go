@@ -17,6 +17,7 @@ import (
 	"github.com/annals-go/annals/eventstore"
 	"github.com/annals-go/annals/examples/quickstart"
 	"github.com/annals-go/annals/internal/devenv/schemas"
+	"github.com/annals-go/annals/internal/guidetest"
 	"github.com/annals-go/annals/memory"
 	"github.com/annals-go/annals/upcast"
 )
@@ -218,23 +219,11 @@ func TestAvroAfterJSON(t *testing.T) {
 // TestGuideToAvro: what docs/avro.md shows is what is compiled and run here.
 func TestGuideToAvro(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("avro.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	parts := []string{"types", "format", "prepare", "migrate"}
+	guidetest.Fenced(t, "../../docs/avro.md", "avro.go", parts...)
 	guide, err := os.ReadFile("../../docs/avro.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	parts := []string{"types", "format", "prepare", "migrate"}
-	for _, part := range parts {
-		_, code, _ := strings.Cut(string(source), "// ["+part+"]\n")
-		code, _, _ = strings.Cut(code, "\n// [/"+part+"]")
-		_, shown, _ := strings.Cut(string(guide), "<!-- "+part+" -->\n```go\n")
-		shown, _, _ = strings.Cut(shown, "```\n")
-		if diff := cmp.Diff(strings.TrimSpace(code), strings.TrimSpace(shown)); diff != "" {
-			t.Errorf("docs/avro.md differs from avro.go (-code +guide):\n%s", diff)
-		}
 	}
 	if got := strings.Count(string(guide), "```go\n"); got != len(parts) {
 		t.Errorf("docs/avro.md has %d snippets of Go, of which %d are compiled", got, len(parts))

@@ -2,18 +2,16 @@ package quickstart_test
 
 import (
 	"context"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-go/annals/aggregate"
 	"github.com/annals-go/annals/examples/quickstart"
 	"github.com/annals-go/annals/internal/devenv/broker"
+	"github.com/annals-go/annals/internal/guidetest"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
 )
@@ -57,21 +55,5 @@ func TestBus(t *testing.T) {
 // TestGuideToTheBus: what docs/bus.md shows is what is compiled and run here.
 func TestGuideToTheBus(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("bus.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	guide, err := os.ReadFile("../../docs/bus.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range []string{"publish", "consume"} {
-		_, code, _ := strings.Cut(string(source), "// ["+part+"]\n")
-		code, _, _ = strings.Cut(code, "\n// [/"+part+"]")
-		_, shown, _ := strings.Cut(string(guide), "<!-- "+part+" -->\n```go\n")
-		shown, _, _ = strings.Cut(shown, "```\n")
-		if diff := cmp.Diff(strings.TrimSpace(code), strings.TrimSpace(shown)); diff != "" {
-			t.Errorf("docs/bus.md differs from bus.go (-code +guide):\n%s", diff)
-		}
-	}
+	guidetest.Fenced(t, "../../docs/bus.md", "bus.go", "publish", "consume")
 }

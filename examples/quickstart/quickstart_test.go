@@ -2,8 +2,6 @@ package quickstart_test
 
 import (
 	"context"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/annals-go/annals/codec/codectest"
 	"github.com/annals-go/annals/examples/quickstart"
 	"github.com/annals-go/annals/internal/devenv/broker"
+	"github.com/annals-go/annals/internal/guidetest"
 	"github.com/annals-go/annals/postgres/postgrestest"
 )
 
@@ -106,19 +105,5 @@ func awaitTotal(ctx context.Context, t *testing.T, pool *pgxpool.Pool, want int6
 // TestREADME: what a newcomer reads is what is compiled and run here.
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("quickstart.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(source), "// [quickstart]\n")
-	code, _, _ = strings.Cut(code, "\n// [/quickstart]")
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, shown, _ := strings.Cut(string(readme), "<!-- quickstart -->\n```go\n")
-	shown, _, _ = strings.Cut(shown, "```\n")
-	if diff := cmp.Diff(strings.TrimSpace(code), strings.TrimSpace(shown)); diff != "" {
-		t.Errorf("README.md differs from quickstart.go (-code +README):\n%s", diff)
-	}
+	guidetest.Fenced(t, "../../README.md", "quickstart.go", "quickstart")
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/annals-go/annals/aggregate"
 	"github.com/annals-go/annals/examples/quickstart"
+	"github.com/annals-go/annals/internal/guidetest"
 	"github.com/annals-go/annals/postgres"
 	"github.com/annals-go/annals/postgres/postgrestest"
 )
@@ -53,19 +50,5 @@ func TestWork(t *testing.T) {
 // What the guide shows is what is compiled and run here.
 func TestWorkersInREADME(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("workers.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(source), "// [workers]\n")
-	code, _, _ = strings.Cut(code, "\n// [/workers]")
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, shown, _ := strings.Cut(string(readme), "<!-- workers -->\n```go\n")
-	shown, _, _ = strings.Cut(shown, "```\n")
-	if diff := cmp.Diff(strings.TrimSpace(code), strings.TrimSpace(shown)); diff != "" {
-		t.Errorf("README.md differs from workers.go (-code +README):\n%s", diff)
-	}
+	guidetest.Fenced(t, "../../README.md", "workers.go", "workers")
 }

@@ -46,8 +46,9 @@ var allowed = map[string]string{
 
 	// others that adapt one thing each
 	"worker/gobreaker":                 "worker github.com/sony/gobreaker/v2",
-	"codec/avro":                       "codec event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
-	"codec/avro/avrogen":               "codec/avro github.com/twmb/avro",
+	"codec/avro":                       "codec codec/avro/internal/node event github.com/twmb/avro github.com/twmb/franz-go/pkg/sr",
+	"codec/avro/internal/node":         "github.com/twmb/avro",
+	"codec/avro/avrogen":               "codec/avro codec/avro/internal/node github.com/twmb/avro",
 	"codec/avro/avrogen/internal/shop": "",
 
 	// environments for examples and tests
@@ -59,6 +60,7 @@ var allowed = map[string]string{
 	"internal/registry":       "codec/avro github.com/jackc/pgx/v5 github.com/jackc/pgx/v5/pgxpool",
 	"internal/archtest":       "",
 	"internal/testcert":       "",
+	"internal/guidetest":      "github.com/google/go-cmp/cmp",
 	"internal/foreign":        "",
 
 	// the fault tests: switches and points in the code, and what judges it
@@ -77,7 +79,7 @@ var allowed = map[string]string{
 var mayImportAnything = []string{"cli", "cmd/", "examples/"}
 
 // kits may be imported by tests, and by other kits that build on them, only.
-var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy", "internal/testcert"}
+var kits = []string{"codec/codectest", "eventstore/eventstoretest", "worker/workertest", "aggregate/aggregatetest", "projection/projectiontest", "bus/bustest", "postgres/postgrestest", "internal/oracle", "internal/harness", "internal/wireproxy", "internal/testcert", "internal/guidetest"}
 
 func goList(t *testing.T, args ...string) string {
 	t.Helper()
