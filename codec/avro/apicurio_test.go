@@ -101,28 +101,7 @@ func apicurioSchemas(t *testing.T, c *avro.Client) {
 	if _, err := c.Lookup(ctx, "m.Cents", avro.Schema{Text: `"string"`}); !errors.Is(err, avro.ErrNotRegistered) {
 		t.Errorf("Lookup of another schema: %v", err)
 	}
-	line := avro.Schema{
-		Text:       `{"type":"record","name":"m.Line","fields":[{"name":"price","type":"m.Cents"}]}`,
-		References: []avro.Reference{{Name: "m.Cents", Subject: "m.Cents", Version: 1, Text: cents.Text}},
-	}
-	if _, err := c.Register(ctx, "m.Line", line); err != nil {
-		t.Fatal(err)
-	}
-	order := avro.Schema{
-		Text:       `{"type":"record","name":"m.Order","fields":[{"name":"lines","type":{"type":"array","items":"m.Line"}}]}`,
-		References: append(line.References, avro.Reference{Name: "m.Line", Subject: "m.Line", Version: 1, Text: line.Text}),
-	}
-	orderID, err := c.Register(ctx, "m.Order", order)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := c.Schema(ctx, orderID)
-	if diff := cmp.Diff(got, order); err != nil || diff != "" {
-		t.Errorf("Schema with references: %v\n%s", err, diff)
-	}
-	if again, err := c.Lookup(ctx, "m.Order", got); err != nil || again != orderID {
-		t.Errorf("Lookup of what was read = %d, %v, want %d", again, err, orderID)
-	}
+	wantReferences(t, c)
 	more := avro.Schema{Text: `{"type":"record","name":"m.Cents","fields":[{"name":"v","type":"long"},{"name":"w","type":"int","default":0}]}`}
 	moreID, err := c.Register(ctx, "m.Cents", more)
 	if err != nil || moreID == id {

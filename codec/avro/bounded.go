@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // maxReferences bounds what one schema refers to, directly and through others.
@@ -29,36 +31,11 @@ func parseBounded(s Schema, limits Limits) (*avrolib.Schema, error) {
 	}
 	var mistaken error
 	each(parsed.Root(), "", func(n *avrolib.SchemaNode, _ string) {
-		if kind := strings.TrimPrefix(n.Type, "."); isKind(kind) && !isWhole(n) {
-			mistaken = fmt.Errorf("not an Avro schema: a type is called %s where it is used, as if it were any %s: give it its namespace there, or another name", kind, kind)
+		if err := node.Misnamed(n); err != nil {
+			mistaken = fmt.Errorf("not an Avro schema: %w", err)
 		}
 	})
 	return parsed, mistaken
-}
-
-// isKind reports a word for types that have parts.
-func isKind(word string) bool {
-	switch word {
-	case "record", "error", "enum", "fixed", "array", "map", "union":
-		return true
-	}
-	return false
-}
-
-// isWhole reports whether a node of such a kind has the parts, and is not the name of a type
-// that is called like the kind.
-func isWhole(n *avrolib.SchemaNode) bool {
-	switch n.Type {
-	case "array":
-		return n.Items != nil
-	case "map":
-		return n.Values != nil
-	case "union":
-		return len(n.Branches) > 0
-	case "record", "error", "enum", "fixed":
-		return n.Name != ""
-	}
-	return false
 }
 
 func notASchema(err error) error {

@@ -62,9 +62,10 @@ func (c *Client) incompatible(ctx context.Context, subject string, s Schema, err
 }
 
 // unsaid returns what Check finds between a schema and the versions of its subject, and the
-// refusal if that is nothing. It is for an answer of 422 without a code of its own, with which a registry tells
-// that its comparison has failed, such as Apicurio's where an alias is the name of a field that
-// the older schema has, too. That may be for another reason, so its words are kept.
+// refusal if that is nothing. It is for an answer of 422 without a code of its own, with which
+// a registry tells that its comparison has failed, such as Apicurio's where an alias is the
+// name of a field that the older schema has, too. That may be for another reason, so its words
+// are kept.
 func (c *Client) unsaid(ctx context.Context, subject string, s Schema, refusal error) error {
 	mode, noMode := c.Mode(ctx, subject)
 	versions, noVersions := c.Versions(ctx, subject)

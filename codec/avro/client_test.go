@@ -51,26 +51,11 @@ func dead(t *testing.T) string {
 	return l.Addr().String()
 }
 
-var cents = avro.Schema{Text: `{"type":"record","name":"m.Cents","fields":[{"name":"v","type":"long"}]}`}
-
-func TestClientAgainstFake(t *testing.T) {
-	t.Parallel()
-	fake := srfake.New(srfake.WithGlobalCompat(sr.CompatBackward))
-	t.Cleanup(fake.Close)
-	c, ctx := newClient(t, sr.URLs(fake.URL())), t.Context()
-	if _, err := c.Lookup(ctx, "m.Cents", cents); !errors.Is(err, avro.ErrNotRegistered) || errors.Is(err, codec.ErrUnavailable) {
-		t.Errorf("Lookup of what is not there: %v", err)
-	}
-	if _, err := c.Schema(ctx, 1); !errors.Is(err, avro.ErrUnknownID) || errors.Is(err, codec.ErrUnavailable) {
-		t.Errorf("Schema of what is not there: %v", err)
-	}
-	if got, err := c.Versions(ctx, "m.Cents"); err != nil || len(got) != 0 {
-		t.Errorf("Versions of what is not there = %v, %v", got, err)
-	}
-	id, err := c.Register(ctx, "m.Cents", cents)
-	if err != nil {
-		t.Fatal(err)
-	}
+// wantReferences wants a schema that refers to one that refers to m.Cents to come back from
+// the registry with both.
+func wantReferences(t *testing.T, c *avro.Client) {
+	t.Helper()
+	ctx := t.Context()
 	line := avro.Schema{
 		Text:       `{"type":"record","name":"m.Line","fields":[{"name":"price","type":"m.Cents"}]}`,
 		References: []avro.Reference{{Name: "m.Cents", Subject: "m.Cents", Version: 1, Text: cents.Text}},
@@ -93,6 +78,29 @@ func TestClientAgainstFake(t *testing.T) {
 	if again, err := c.Lookup(ctx, "m.Order", got); err != nil || again != orderID {
 		t.Errorf("Lookup of what was read = %d, %v, want %d", again, err, orderID)
 	}
+}
+
+var cents = avro.Schema{Text: `{"type":"record","name":"m.Cents","fields":[{"name":"v","type":"long"}]}`}
+
+func TestClientAgainstFake(t *testing.T) {
+	t.Parallel()
+	fake := srfake.New(srfake.WithGlobalCompat(sr.CompatBackward))
+	t.Cleanup(fake.Close)
+	c, ctx := newClient(t, sr.URLs(fake.URL())), t.Context()
+	if _, err := c.Lookup(ctx, "m.Cents", cents); !errors.Is(err, avro.ErrNotRegistered) || errors.Is(err, codec.ErrUnavailable) {
+		t.Errorf("Lookup of what is not there: %v", err)
+	}
+	if _, err := c.Schema(ctx, 1); !errors.Is(err, avro.ErrUnknownID) || errors.Is(err, codec.ErrUnavailable) {
+		t.Errorf("Schema of what is not there: %v", err)
+	}
+	if got, err := c.Versions(ctx, "m.Cents"); err != nil || len(got) != 0 {
+		t.Errorf("Versions of what is not there = %v, %v", got, err)
+	}
+	id, err := c.Register(ctx, "m.Cents", cents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantReferences(t, c)
 	versions, err := c.Versions(ctx, "m.Cents")
 	if diff := cmp.Diff(versions, []avro.Registered{{Subject: "m.Cents", Version: 1, ID: id, Schema: cents}}); err != nil || diff != "" {
 		t.Errorf("Versions: %v\n%s", err, diff)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // Check returns nil if a subject that has the earlier schemas, oldest first, may have the
@@ -132,11 +134,4 @@ func FullName(s Schema) (string, error) {
 	return rootName(parsed), nil
 }
 
-func rootName(s *avrolib.Schema) string { return nodeName(s.Root()) }
-
-func nodeName(n *avrolib.SchemaNode) string {
-	if n.Name == "" || strings.Contains(n.Name, ".") || n.Namespace == "" {
-		return n.Name
-	}
-	return n.Namespace + "." + n.Name
-}
+func rootName(s *avrolib.Schema) string { return node.FullName(s.Root()) }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // fits returns an error if values of the type cannot be written with the schema, or not
@@ -115,9 +117,9 @@ func holds(n *avrolib.SchemaNode, t reflect.Type) bool {
 
 func (f *fitter) record(n *avrolib.SchemaNode, t reflect.Type) error {
 	if isText, _ := asText(t); t.Kind() != reflect.Struct || isText {
-		return fmt.Errorf("record %s wants a struct, got %v", nodeName(n), t)
+		return fmt.Errorf("record %s wants a struct, got %v", node.FullName(n), t)
 	}
-	key := fitted{nodeName(n), t}
+	key := fitted{node.FullName(n), t}
 	if f.seen[key] {
 		return nil
 	}
@@ -130,14 +132,14 @@ func (f *fitter) record(n *avrolib.SchemaNode, t reflect.Type) error {
 	for _, g := range fields {
 		byName[g.name] = g
 		if !slices.ContainsFunc(n.Fields, func(sf avrolib.SchemaField) bool { return sf.Name == g.name }) {
-			return fmt.Errorf("field %s of %v is not in record %s: add it there, or tag it avro:\"-\"", g.name, t, nodeName(n))
+			return fmt.Errorf("field %s of %v is not in record %s: add it there, or tag it avro:\"-\"", g.name, t, node.FullName(n))
 		}
 	}
 	for i := range n.Fields {
 		name := n.Fields[i].Name
 		g, ok := byName[name]
 		if !ok {
-			return fmt.Errorf("%v has no field for %s of record %s: add one, by this name or with it in the avro tag", t, name, nodeName(n))
+			return fmt.Errorf("%v has no field for %s of record %s: add one, by this name or with it in the avro tag", t, name, node.FullName(n))
 		}
 		if err := f.fit(&n.Fields[i].Type, g.typ); err != nil {
 			return &pathError{name, err}

@@ -27,7 +27,7 @@ type File struct {
 // beyond the limits of schemas are errors; documentation may differ.
 func Inline(files ...File) ([]File, error) {
 	in := inliner{files: make([]inlineFile, len(files))}
-	all := map[string]bool{}
+	trees, all := make([]any, len(files)), map[string]bool{}
 	for i, f := range files {
 		if err := boundedText(f.Text, DefaultLimits()); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
@@ -37,6 +37,7 @@ func Inline(files ...File) ([]File, error) {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		own := normalizer{defined: map[string]bool{}}
+		trees[i] = tree
 		in.files[i] = inlineFile{File: f, root: own.schema(tree, ""), own: map[string]definition{}}
 		maps.Copy(all, own.defined)
 		_, err = parseBounded(Schema{Text: f.Text}, DefaultLimits())
@@ -45,11 +46,7 @@ func Inline(files ...File) ([]File, error) {
 	for i := range in.files {
 		f := &in.files[i]
 		if !f.alone { // what it calls by a short name may be in another file
-			tree, err := decodeTree(f.Text)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", f.Name, err)
-			}
-			f.root = (&normalizer{defined: all}).schema(tree, "")
+			f.root = (&normalizer{defined: all}).schema(trees[i], "")
 		}
 		f.root = f.take(f.root)
 		f.Defines = f.names

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // knownLogical are the logical types of the specification that say what a number, or a
@@ -77,7 +79,7 @@ func (m *meaning) compare(w, r *avrolib.SchemaNode, path string) error {
 }
 
 func (m *meaning) fields(w, r *avrolib.SchemaNode, path string) error {
-	pair := [2]string{nodeName(w), nodeName(r)}
+	pair := [2]string{node.FullName(w), node.FullName(r)}
 	if m.seen[pair] {
 		return nil
 	}
@@ -126,10 +128,10 @@ var promoted = map[string][]string{
 func (m *meaning) branch(w, union *avrolib.SchemaNode) *avrolib.SchemaNode {
 	tiers := []func(r *avrolib.SchemaNode) bool{
 		func(r *avrolib.SchemaNode) bool {
-			return sameKind(w, r) && (nodeName(w) == nodeName(r) || slices.Contains(qualified(r), nodeName(w)))
+			return sameKind(w, r) && (node.FullName(w) == node.FullName(r) || slices.Contains(qualified(r), node.FullName(w)))
 		},
 		func(r *avrolib.SchemaNode) bool {
-			return sameKind(w, r) && (unqualified(nodeName(w)) == unqualified(nodeName(r)) || slices.Contains(r.Aliases, unqualified(nodeName(w))))
+			return sameKind(w, r) && (unqualified(node.FullName(w)) == unqualified(node.FullName(r)) || slices.Contains(r.Aliases, unqualified(node.FullName(w))))
 		},
 		func(r *avrolib.SchemaNode) bool { return slices.Contains(promoted[w.Type], r.Type) },
 	}
@@ -176,7 +178,7 @@ func definitions(s *avrolib.Schema) map[string]*avrolib.SchemaNode {
 	types := map[string]*avrolib.SchemaNode{}
 	each(tree(s), "", func(n *avrolib.SchemaNode, _ string) {
 		if isNamed(n) {
-			types[nodeName(n)] = n
+			types[node.FullName(n)] = n
 		}
 	})
 	return types

@@ -8,6 +8,8 @@ import (
 	"reflect"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // tells returns an error if a value in any would not say which branch of a union it is:
@@ -18,10 +20,10 @@ func (f *fitter) tells(n *avrolib.SchemaNode, seen map[string]bool) error {
 	}
 	n = defined(n, f.types)
 	if isNamed(n) {
-		if seen[nodeName(n)] {
+		if seen[node.FullName(n)] {
 			return nil
 		}
-		seen[nodeName(n)] = true
+		seen[node.FullName(n)] = true
 	}
 	parts := []*avrolib.SchemaNode{n.Items, n.Values}
 	var asMap string
@@ -33,7 +35,7 @@ func (f *fitter) tells(n *avrolib.SchemaNode, seen map[string]bool) error {
 		}
 		name := b.Type
 		if isRecord(b) {
-			name = nodeName(b)
+			name = node.FullName(b)
 		}
 		if asMap != "" {
 			return fmt.Errorf("a union of %s and %s comes as a map that does not say which it is: give each a field of its own", asMap, name)

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // resolve returns a schema that decodes what the writer has written into the shape.
@@ -15,7 +17,7 @@ import (
 func resolve(writer, reader *avrolib.Schema) (resolved *avrolib.Schema, strict bool, err error) {
 	n := namer{writer: definitions(writer), reader: definitions(reader), seen: map[[2]string]bool{}}
 	root := defined(tree(reader), n.reader)
-	if d, ok := n.reader[nodeName(root)]; ok {
+	if d, ok := n.reader[node.FullName(root)]; ok {
 		root = d
 	}
 	n.meet(tree(writer), root)
@@ -52,7 +54,7 @@ func (n *namer) meet(w, r *avrolib.SchemaNode) {
 }
 
 func (n *namer) named(w, r *avrolib.SchemaNode) {
-	from, to := nodeName(w), nodeName(r)
+	from, to := node.FullName(w), node.FullName(r)
 	if n.seen[[2]string{from, to}] {
 		return
 	}

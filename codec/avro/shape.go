@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // shape is what a name and schema version of an event are stored as.
@@ -48,7 +50,7 @@ func (f *Format) newShape(name string, schema int, typ reflect.Type, written boo
 	if s.root, err = compile(s.parsed); err != nil {
 		return nil, err
 	}
-	s.Subject = nodeName(root)
+	s.Subject = node.FullName(root)
 	if f.subject != nil {
 		s.Subject = f.subject(name, s.Subject)
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // tree returns the nodes of a schema, in which every type that is used by name has its full
@@ -13,7 +15,7 @@ func tree(s *avrolib.Schema) *avrolib.SchemaNode {
 	types := map[string]bool{}
 	each(root, "", func(n *avrolib.SchemaNode, _ string) {
 		if isNamed(n) {
-			types[nodeName(n)] = true
+			types[node.FullName(n)] = true
 		}
 	})
 	each(root, "", func(n *avrolib.SchemaNode, namespace string) {
@@ -30,7 +32,7 @@ func tree(s *avrolib.Schema) *avrolib.SchemaNode {
 
 // refers reports whether a node is the name of a type, and not a type itself: a record a.int is
 // a.int, and int is an int.
-func refers(n *avrolib.SchemaNode) bool { return !primitives[n.Type] && !isKind(n.Type) }
+func refers(n *avrolib.SchemaNode) bool { return !primitives[n.Type] && !node.IsKind(n.Type) }
 
 func isNamed(n *avrolib.SchemaNode) bool {
 	return isRecord(n) || n.Type == "enum" || n.Type == "fixed"
@@ -43,7 +45,7 @@ func each(n *avrolib.SchemaNode, namespace string, fn func(n *avrolib.SchemaNode
 	}
 	fn(n, namespace)
 	if isNamed(n) {
-		name := nodeName(n)
+		name := node.FullName(n)
 		namespace = name[:max(0, strings.LastIndexByte(name, '.'))]
 	}
 	each(n.Items, namespace, fn)

@@ -7,6 +7,8 @@ import (
 	"math"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // part is a type of a schema, for walk: what it takes in bytes, and nothing more.
@@ -60,7 +62,7 @@ type compiler struct {
 
 func (c *compiler) part(n *avrolib.SchemaNode) (*part, error) {
 	n = defined(n, c.defined)
-	if d, ok := c.defined[nodeName(n)]; ok {
+	if d, ok := c.defined[node.FullName(n)]; ok {
 		n = d
 	}
 	if p, ok := c.parts[n]; ok {

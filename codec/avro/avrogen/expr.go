@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	avrolib "github.com/twmb/avro"
+
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 var plain = map[string]string{
@@ -44,7 +46,7 @@ func (g *generator) expr(n *avrolib.SchemaNode) (expr, logical, note string, err
 	case "union":
 		return g.union(n)
 	case "record", "error", "enum", "fixed":
-		return g.names[fullName(n)], "", "", nil
+		return g.names[node.FullName(n)], "", "", nil
 	}
 	if t := plain[n.Type]; t != "" {
 		return t, "", "", nil
@@ -78,7 +80,7 @@ func (g *generator) union(n *avrolib.SchemaNode) (expr, logical, note string, er
 		if d := g.definition(b); d.Type == "record" || d.Type == "error" || d.Type == "map" {
 			what := "map"
 			if d.Type != "map" {
-				what = fullName(d)
+				what = node.FullName(d)
 			}
 			if asMap != "" {
 				return "", "", "", fmt.Errorf("a union of %s and %s comes as a map that does not say which it is: give each a field of its own", asMap, what)
@@ -92,7 +94,7 @@ func (g *generator) union(n *avrolib.SchemaNode) (expr, logical, note string, er
 		switch {
 		case b.Type == "null":
 			expr = "nil"
-		case g.named(b.Type) != nil || fullName(b) != "":
+		case g.named(b.Type) != nil || node.FullName(b) != "":
 			// What is decoded into any has no type of the program.
 			if d := g.definition(b); d.Type == "record" || d.Type == "error" {
 				expr += " (read as map[string]any)"
@@ -136,7 +138,7 @@ func (g *generator) ends() error {
 }
 
 func (g *generator) walk(n *avrolib.SchemaNode, path []string, done map[string]bool) error {
-	full := fullName(n)
+	full := node.FullName(n)
 	for _, p := range path {
 		if p == full {
 			return fmt.Errorf("%s: %s holds itself (%s): make it nullable, or an array or a map", g.files[full], full, strings.Join(append(path, full), " in "))

@@ -10,6 +10,7 @@ import (
 	avrolib "github.com/twmb/avro"
 
 	"github.com/annals-go/annals/codec/avro"
+	"github.com/annals-go/annals/codec/avro/internal/node"
 )
 
 // generator knows the named types of all files.
@@ -44,7 +45,7 @@ func newGenerator(files []avro.File) *generator {
 
 // named returns the definition of a name, which may lack the namespace that it stands in.
 func (g *generator) named(name string) *avrolib.SchemaNode {
-	if kinds[name] || plain[name] != "" {
+	if node.IsKind(name) || plain[name] != "" {
 		return nil // a type a.map is no map
 	}
 	if !strings.Contains(name, ".") && g.scope != "" {
@@ -55,23 +56,20 @@ func (g *generator) named(name string) *avrolib.SchemaNode {
 	return g.defined[strings.TrimPrefix(name, ".")]
 }
 
-// kinds are the words for types that have parts.
-var kinds = map[string]bool{"record": true, "error": true, "enum": true, "fixed": true, "array": true, "map": true, "union": true}
-
 // enter looks names up in the namespace of a definition from here on.
 func (g *generator) enter(n *avrolib.SchemaNode) {
-	full := fullName(n)
+	full := node.FullName(n)
 	g.scope = strings.TrimSuffix(strings.TrimSuffix(full, simpleName(full)), ".")
 }
 
 // collect notes every definition below a node of a file, the outer ones first.
 func (g *generator) collect(f avro.File, n *avrolib.SchemaNode) error {
-	if kind := strings.TrimPrefix(n.Type, "."); kinds[kind] && n.Name == "" && n.Items == nil && n.Values == nil && len(n.Branches) == 0 {
-		return fmt.Errorf("%s: a type is called %s where it is used, as if it were any %s: give it its namespace there, or another name", f.Name, kind, kind)
+	if err := node.Misnamed(n); err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
 	}
 	switch n.Type {
 	case "record", "error", "enum", "fixed":
-		full := fullName(n)
+		full := node.FullName(n)
 		switch {
 		case g.defined[full] == nil:
 			if err := g.define(full, n); err != nil {
@@ -128,10 +126,10 @@ func (g *generator) types() ([]typeModel, error) {
 	for _, n := range g.order {
 		t, err := g.declare(n)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", g.files[fullName(n)], fullName(n), err)
+			return nil, fmt.Errorf("%s: %s: %w", g.files[node.FullName(n)], node.FullName(n), err)
 		}
 		for _, s := range t.Symbols {
-			if err := g.take(s.Name, fmt.Sprintf("symbol %s of %s (%s)", s.Symbol, fullName(n), g.files[fullName(n)])); err != nil {
+			if err := g.take(s.Name, fmt.Sprintf("symbol %s of %s (%s)", s.Symbol, node.FullName(n), g.files[node.FullName(n)])); err != nil {
 				return nil, err
 			}
 		}
@@ -147,7 +145,7 @@ func (g *generator) types() ([]typeModel, error) {
 
 // agrees returns an error if a type is another one in a second file.
 func (g *generator) agrees(r repeat) error {
-	full := fullName(r.node)
+	full := node.FullName(r.node)
 	first, err := g.declare(g.defined[full])
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", g.files[full], full, err)
@@ -168,7 +166,7 @@ const maxFixed = 1 << 24
 // declare returns the Go type of a definition.
 func (g *generator) declare(n *avrolib.SchemaNode) (typeModel, error) {
 	g.enter(n)
-	full := fullName(n)
+	full := node.FullName(n)
 	t := typeModel{Name: g.names[full], Kind: "struct"}
 	what := n.Type
 	if what == "error" {

@@ -4,8 +4,6 @@ import (
 	"go/token"
 	"strings"
 	"unicode"
-
-	avrolib "github.com/twmb/avro"
 )
 
 // initialisms are words that Go writes in capitals.
@@ -59,14 +57,6 @@ func words(name string) []string {
 		out = append(out, string(runes[start:]))
 	}
 	return out
-}
-
-// fullName is the name of a record, enum or fixed with its namespace.
-func fullName(n *avrolib.SchemaNode) string {
-	if n.Name == "" || n.Namespace == "" || strings.Contains(n.Name, ".") {
-		return n.Name
-	}
-	return n.Namespace + "." + n.Name
 }
 
 // simpleName is a name without its namespace.
