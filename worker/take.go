@@ -177,7 +177,7 @@ func (s *segment) try(ctx context.Context, in *intake, lo, hi int) (at int, err 
 	if hi < len(in.page.Events) {
 		b.Page.Next = in.page.Events[hi-1].Position
 	}
-	room := (hi - lo + max(1, s.Segments) - 1) / max(1, s.Segments)
+	room := (hi-lo)/max(1, s.Segments) + 1
 	b.Events = make([]event.Recorded, 0, room)
 	index, first := make([]int, 0, room), []int(nil)
 	for i := lo; i < hi; i++ {

@@ -42,21 +42,12 @@ func describeReady(ctx context.Context, client *kgo.Client, names []string) (top
 // deleted and made again as it was. Errors: ErrNotReady for a topic whose partitions
 // are not known yet.
 func describe(ctx context.Context, client *kgo.Client, names []string) (topics map[string]topic, missing []string, err error) {
-	req := kmsg.NewPtrMetadataRequest()
-	for _, name := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := within(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, client) })
+	described, err := metadata(ctx, client, names)
 	if err != nil {
 		return nil, nil, fmt.Errorf("describe topics: %w", err)
 	}
 	topics = map[string]topic{}
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
+	for _, t := range described {
 		switch err := kerr.ErrorForCode(t.ErrorCode); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			missing = append(missing, *t.Topic)
@@ -71,6 +62,21 @@ func describe(ctx context.Context, client *kgo.Client, names []string) (topics m
 		}
 	}
 	return topics, missing, nil
+}
+
+// metadata is what a broker says of topics, past the client's cache.
+func metadata(ctx context.Context, client *kgo.Client, names []string) ([]kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := within(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, client) })
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(resp.Topics, func(t kmsg.MetadataResponseTopic) bool { return t.Topic == nil }), nil
 }
 
 // within returns what fn does, or the error of ctx when it ends. The client has requests to

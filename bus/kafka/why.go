@@ -49,24 +49,17 @@ func (p *Publisher) wonder(ctx context.Context, topics func() []string) (end fun
 // lacking says what the partitions of the topics lack to take records: a leader, or replicas
 // in sync. It returns "" if that is nothing, or not known.
 func (p *Publisher) lacking(ctx context.Context, topics []string) string {
-	req := kmsg.NewPtrMetadataRequest()
-	known := map[string]bus.Topic{}
-	for _, name := range topics {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
-		known[name] = bus.Topic{}
-	}
-	resp, err := within(ctx, func() (*kmsg.MetadataResponse, error) { return req.RequestWith(ctx, p.client) })
+	described, err := metadata(ctx, p.client, topics)
 	if err != nil {
 		return ""
 	}
+	known := map[string]bus.Topic{}
+	for _, name := range topics {
+		known[name] = bus.Topic{}
+	}
 	_ = p.settings(ctx, known) // without them what is in sync is compared with all replicas
 	var lacks []string
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
+	for _, t := range described {
 		slices.SortFunc(t.Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
 		for _, of := range t.Partitions {
 			if l := lack(of, known[*t.Topic].MinInSync); l != "" {
